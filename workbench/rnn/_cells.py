@@ -1,0 +1,200 @@
+"""The cells of ParaRNN (arXiv 2510.21450, section 3 and appendix A.1) and their linear twin.
+
+Recurrent weights are diagonal, so that df/dh is diagonal (ParaGRU, LinearGRU) or a 2x2 block a channel (ParaLSTM);
+mixing between channels is left to the input projection u = B x + b, one matrix product for all times.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
+
+from workbench.rnn._cell import AbstractCell
+from workbench.rnn._jacobian import Block, Diagonal
+
+Params = dict[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class GatedCell(AbstractCell):
+    """What the gated cells share: the input projection by heads, its initialisation, and clipping.
+
+    params["B"] is (gates, heads, input_dim/heads, hidden_dim/heads) and params["b"] (gates, hidden_dim): each head
+    maps its slice of the input to its slice of the state. `initialisation` is "paper" (the language-model recipe of
+    appendix C.1: B Kaiming uniform, recurrent weights Gaussian with std 1/sqrt(hidden_dim), b = 0) or "released" (the
+    defaults of the released code: recurrent weights N(0, 4/(5 hidden_dim)), the update or forget gate's bias
+    -linspace(0, 1) over the channels). `clip_at` is the bound that `.clip(params)` enforces on the recurrent weights:
+    0.5 in the paper's language models, 0.9 in its synthetic tasks, None for parity.
+
+    Raises ValueError for a dimension below 1, one that `heads` does not divide, or clip_at <= 0.
+    """
+
+    input_dim: int
+    hidden_dim: int
+    heads: int = 1
+    clip_at: float | None = None
+    initialisation: Literal["paper", "released"] = "paper"
+
+    gates: ClassVar[int]
+    recurrent: ClassVar[dict[str, int]]
+    """Name of each recurrent (diagonal) weight and how many gates it feeds."""
+
+    def __post_init__(self) -> None:
+        for name in ("input_dim", "hidden_dim", "heads"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}: {value!r}, must be an integer of at least 1")
+        for name in ("input_dim", "hidden_dim"):
+            if getattr(self, name) % self.heads:
+                raise ValueError(f"{name}: {getattr(self, name)}, must be a multiple of heads = {self.heads}")
+        if self.clip_at is not None and not self.clip_at > 0:
+            raise ValueError(f"clip_at: {self.clip_at!r}, must be None or greater than 0")
+        if self.initialisation not in ("paper", "released"):
+            raise ValueError(f"initialisation: {self.initialisation!r}, must be 'paper' or 'released'")
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        return (self.hidden_dim,)
+
+    def init(self, key: PRNGKeyArray, dtype: DTypeLike = float) -> Params:
+        """Fresh parameters; the recurrent weights are within `clip_at` from the start."""
+        fan_in, width = self.input_dim // self.heads, self.hidden_dim // self.heads
+        bound = math.sqrt(6 / fan_in)
+        std = math.sqrt((1.0 if self.initialisation == "paper" else 0.8) / self.hidden_dim)
+        B_key, *keys = jax.random.split(key, 1 + len(self.recurrent))
+        b = jnp.zeros((self.gates, self.hidden_dim), dtype)
+        if self.initialisation == "released":
+            b = b.at[0].set(-jnp.linspace(0.0, 1.0, self.hidden_dim, dtype=dtype))
+        params = {
+            "B": jax.random.uniform(B_key, (self.gates, self.heads, fan_in, width), dtype, -bound, bound),
+            "b": b,
+        }
+        for name, k in zip(self.recurrent, keys, strict=True):
+            params[name] = std * jax.random.normal(k, (self.recurrent[name], self.hidden_dim), dtype)
+        return self.clip(params)
+
+    def clip(self, params: Params) -> Params:
+        """The parameters with every recurrent weight brought into [-clip_at, clip_at]; call it after an optimiser step."""
+        if self.clip_at is None:
+            return params
+        return params | {name: jnp.clip(params[name], -self.clip_at, self.clip_at) for name in self.recurrent}
+
+    def check(self, params: Params, x: Array) -> tuple[tuple[int, ...], int]:
+        expected = _expected_shapes(self)
+        if not isinstance(params, dict) or set(params) != set(expected):
+            found = sorted(params) if isinstance(params, dict) else type(params).__name__
+            raise ValueError(f"params: {found}, must be a dict with the keys {sorted(expected)}")
+        for name, shape in expected.items():
+            if jnp.shape(params[name]) != shape:
+                raise ValueError(f"params[{name!r}]: shape {jnp.shape(params[name])}, must be {shape}")
+        if x.ndim < 2 or x.shape[-1] != self.input_dim:
+            raise ValueError(f"x: shape {x.shape}, must be (..., time, {self.input_dim}): input_dim is the last axis")
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(f"x: dtype {x.dtype}, must be real floating point")
+        return x.shape[:-2], x.shape[-2]
+
+    def project(self, params: Params, x: Float[Array, "*lead input_dim"]) -> Float[Array, "*lead gates hidden_dim"]:
+        """u = B x + b."""
+        by_head = x.reshape(*x.shape[:-1], self.heads, self.input_dim // self.heads)
+        u = jnp.einsum("...hi,ghio->...gho", by_head, params["B"], precision=jax.lax.Precision.HIGHEST)
+        return u.reshape(*x.shape[:-1], self.gates, self.hidden_dim) + _lift(params["b"], x.ndim + 1)
+
+    def step(self, params: Params, h: Array, u: Array) -> Array:
+        return self.step_and_jacobian(params, h, u)[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class ParaGRU(GatedCell):
+    """GRU with diagonal recurrent weights, reset inside the candidate; z weights the NEW value.
+
+    z = s(a_z h + u_z);  r = s(a_r h + u_r);  c = tanh(a_c (h r) + u_c);  h' = (1 - z) h + z c
+    J = (1 - z) + (c - h) z (1 - z) a_z + z (1 - c^2) a_c (r + h r (1 - r) a_r)        (diagonal)
+
+    States are (..., hidden_dim); params["a"] is (3, hidden_dim) for z, r, c. ParaRNN (arXiv 2510.21450, section 3).
+    """
+
+    gates: ClassVar[int] = 3
+    recurrent: ClassVar[dict[str, int]] = {"a": 3}
+
+    def step_and_jacobian(self, params: Params, h: Array, u: Array) -> tuple[Array, Diagonal]:
+        a_z, a_r, a_c = (_lift(a, h.ndim) for a in params["a"])
+        z = jax.nn.sigmoid(a_z * h + u[..., 0, :])
+        r = jax.nn.sigmoid(a_r * h + u[..., 1, :])
+        c = jnp.tanh(a_c * (h * r) + u[..., 2, :])
+        d = (1 - z) + (c - h) * z * (1 - z) * a_z + z * (1 - c * c) * a_c * (r + h * r * (1 - r) * a_r)
+        return (1 - z) * h + z * c, Diagonal(d)
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearGRU(GatedCell):
+    """ParaGRU with a = 0 (its reset gate then has no effect): the linear twin, minGRU-like, a baseline.
+
+    z = s(u_z);  c = tanh(u_c);  h' = (1 - z) h + z c;  J = 1 - z        (diagonal, independent of h)
+
+    Newton solves it in one iteration. It cannot learn parity. States are (..., hidden_dim).
+    """
+
+    gates: ClassVar[int] = 2
+    recurrent: ClassVar[dict[str, int]] = {}
+
+    def step_and_jacobian(self, params: Params, h: Array, u: Array) -> tuple[Array, Diagonal]:
+        z = jax.nn.sigmoid(u[..., 0, :])
+        return (1 - z) * h + z * jnp.tanh(u[..., 1, :]), Diagonal(1 - z)
+
+
+@dataclasses.dataclass(frozen=True)
+class ParaLSTM(GatedCell):
+    """LSTM with coupled gates (CIFG), diagonal recurrent weights and peepholes; the output gate sees the NEW c.
+
+    f = s(a_f h + p_f c + u_f);  z = tanh(a_z h + u_z);  c' = f c + (1 - f) z
+    o = s(a_o h + p_o c' + u_o);  h' = o tanh(c')
+    Jcc = f + (c - z) f (1 - f) p_f;  Jch = (c - z) f (1 - f) a_f + (1 - f)(1 - z^2) a_z
+    Jhc = [tanh(c') o (1 - o) p_o + o (1 - tanh^2 c')] Jcc
+    Jhh = tanh(c') o (1 - o)(a_o + p_o Jch) + o (1 - tanh^2 c') Jch        (one 2x2 block a channel)
+
+    States are (..., hidden_dim, 2) with c at [..., 0] and h at [..., 1]; `read` gives h alone. params["a"] is
+    (3, hidden_dim) for f, z, o and params["p"] (2, hidden_dim) for f, o. ParaRNN (arXiv 2510.21450, section 3).
+    """
+
+    gates: ClassVar[int] = 3
+    recurrent: ClassVar[dict[str, int]] = {"a": 3, "p": 2}
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        return (self.hidden_dim, 2)
+
+    def read(self, h: Float[Array, "*lead hidden_dim 2"]) -> Float[Array, "*lead hidden_dim"]:
+        """h of the state (c, h): only h is read out."""
+        return h[..., 1]
+
+    def step_and_jacobian(self, params: Params, h: Array, u: Array) -> tuple[Array, Block]:
+        c, h = h[..., 0], h[..., 1]
+        a_f, a_z, a_o = (_lift(a, h.ndim) for a in params["a"])
+        p_f, p_o = (_lift(p, h.ndim) for p in params["p"])
+        f = jax.nn.sigmoid(a_f * h + p_f * c + u[..., 0, :])
+        z = jnp.tanh(a_z * h + u[..., 1, :])
+        c_new = f * c + (1 - f) * z
+        o = jax.nn.sigmoid(a_o * h + p_o * c_new + u[..., 2, :])
+        tanh_c = jnp.tanh(c_new)
+        forget = (c - z) * f * (1 - f)
+        cc = f + forget * p_f
+        ch = forget * a_f + (1 - f) * (1 - z * z) * a_z
+        gate, through = tanh_c * o * (1 - o), o * (1 - tanh_c * tanh_c)
+        hc = (gate * p_o + through) * cc
+        hh = gate * (a_o + p_o * ch) + through * ch
+        m = jnp.stack([jnp.stack([cc, ch], -1), jnp.stack([hc, hh], -1)], -2)
+        return jnp.stack([c_new, o * tanh_c], -1), Block(m)
+
+
+@functools.lru_cache(maxsize=256)
+def _expected_shapes(cell: GatedCell) -> dict[str, tuple[int, ...]]:
+    return {name: a.shape for name, a in jax.eval_shape(cell.init, jax.random.key(0)).items()}
+
+
+def _lift(a: Array, ndim: int) -> Array:
+    """Leading axes of length 1, so that nothing relies on implicit rank promotion."""
+    return a.reshape((1,) * (ndim - a.ndim) + a.shape)

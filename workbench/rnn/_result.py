@@ -1,0 +1,145 @@
+"""What a solve returns: states that say how far they can be trusted."""
+
+import dataclasses
+import enum
+import html
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from workbench.rnn._cell import AbstractCell
+from workbench.rnn._diagnostics import error_bound, lyapunov
+from workbench.rnn._solver import AbstractSolver
+
+
+class Code(enum.IntEnum):
+    """How a sequence ended."""
+
+    CONVERGED = 0
+    MAX_STEPS = 1
+    NONFINITE = 2
+    DIVERGED = 3
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class Status:
+    """How each sequence ended: `code` holds a `Code` a sequence, `converged` the answer most callers want."""
+
+    code: Int[Array, "*batch"]
+
+    @property
+    def converged(self) -> Array:
+        """Whether each sequence met the tolerance."""
+        return self.code == int(Code.CONVERGED)
+
+    def __repr__(self) -> str:
+        if isinstance(self.code, jax.core.Tracer):
+            return "status not known while tracing"
+        codes = np.asarray(self.code).ravel()
+        counts = [(code.name.lower(), int((codes == code).sum())) for code in Code]
+        if codes.size == 1 or counts[0][1] == codes.size:
+            return "converged" if codes.size == 0 else next(name for name, n in counts if n)
+        failures = "; ".join(f"{n} {name}" for name, n in counts[1:] if n)
+        return f"{counts[0][1]} of {codes.size} converged; {failures}"
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stats:
+    """Statistics, a sequence each; they are data, without derivatives.
+
+    `iterations`; `residual`, the final max|f(h_{t-1}, x_t) - h_t|; `history`, (*batch, max_steps + 1), that residual
+    after every iteration, 0 included, nan where there was none. `error_bound` and `lyapunov` are computed on access.
+    """
+
+    iterations: Int[Array, "*batch"]
+    residual: Float[Array, "*batch"]
+    history: Float[Array, "*batch steps+1"]
+    _solved: tuple | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def error_bound(self) -> Float[Array, "*batch"]:
+        """First-order bound on the error of the states: max_t e_t with e_t = |J_t| e_{t-1} + |r_t| (one linear scan)."""
+        problem, states = self._origin()
+        return error_bound(problem.cell, (problem.params, problem.x, problem.h0), states)
+
+    @property
+    def lyapunov(self) -> Float[Array, "*batch"]:
+        """Largest Lyapunov exponent (1/T) log|J_T ... J_1 v| along a sequential rollout; above 0: chaotic."""
+        problem, _ = self._origin()
+        return lyapunov(problem.cell, (problem.params, problem.x, problem.h0))
+
+    def _origin(self) -> tuple:
+        if self._solved is None:
+            raise RuntimeError(
+                "error_bound and lyapunov need the problem, which a result does not carry out of jit, vmap or jax.tree.map; "
+                "read them where solve was called"
+            )
+        return self._solved
+
+    def tree_flatten(self) -> tuple:
+        """Children only: params and x would be copied by every vmap that returns a result."""
+        return (self.iterations, self.residual, self.history), None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, children: tuple) -> "Stats":
+        return cls(*children)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class Trajectory:
+    """The solution of a recurrence: `states` (..., time, *state), with `status` and `stats` for each sequence."""
+
+    states: Float[Array, "..."]
+    status: Status
+    stats: Stats
+    cell: AbstractCell = dataclasses.field(metadata={"static": True})
+    solver: AbstractSolver = dataclasses.field(metadata={"static": True})
+
+    @property
+    def time_axis(self) -> int:
+        """The axis of `states` that is time."""
+        return self.states.ndim - len(self.cell.state_shape) - 1
+
+    @property
+    def final(self) -> Float[Array, "..."]:
+        """The last state, (..., *state)."""
+        return lax.index_in_dim(self.states, -1, self.time_axis, keepdims=False)
+
+    @property
+    def outputs(self) -> Float[Array, "..."]:
+        """What the cell reads out of its states (ParaLSTM: h without c)."""
+        return self.cell.read(self.states)
+
+    def plot(self) -> Any:
+        """The residual by iteration on a log axis: the worst sequence and the median one (HoloViews)."""
+        from workbench.rnn._plot import convergence
+
+        return convergence(np.asarray(self.stats.history), str(self.solver))
+
+    def _facts(self) -> list[tuple[str, str]]:
+        facts = [("states", f"{self.states.dtype}{list(self.states.shape)}"), ("solver", str(self.solver))]
+        if isinstance(self.status.code, jax.core.Tracer):
+            return facts
+        iterations, residual = np.asarray(self.stats.iterations), np.asarray(self.stats.residual)
+        if not iterations.size:
+            return [*facts, ("sequences", "none")]
+        low, high = iterations.min(), iterations.max()
+        return [
+            *facts,
+            ("status", str(self.status)),
+            ("iterations", f"{low}" if low == high else f"{low} to {high}"),
+            ("residual", f"{residual.max():.2g}"),
+        ]
+
+    def __repr__(self) -> str:
+        return "Trajectory(" + ", ".join(f"{name}: {value}" for name, value in self._facts()) + ")"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><th>{html.escape(n)}</th><td>{html.escape(v)}</td></tr>" for n, v in self._facts())
+        return f"<table><caption>Trajectory</caption>{rows}</table>"

@@ -1,0 +1,109 @@
+"""The interface of a solver, and the two solvers everything else is held against: Sequential and Newton."""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from workbench.rnn._scan import AbstractScan, affine_scan
+from workbench.rnn._system import System
+
+
+class Iterate(NamedTuple):
+    """Where a solver stands. `carry` is the solver's own; its leaves are (anything, *batch, ...), so that the driver
+    can freeze the sequences that are finished."""
+
+    states: Float[Array, "time ..."]
+    residual: Float[Array, "*batch"]
+    carry: Any
+
+
+class AbstractSolver(ABC):
+    """A way to solve r(h) = 0; frozen and hashable by value. The driver `solve` owns the loop, the test and the status."""
+
+    direct: ClassVar[bool] = False
+    """True if `init` already gives the answer, so that there is nothing to iterate."""
+
+    adjoint: Literal["implicit", "bptt"] = "implicit"
+
+    @property
+    def fixed_steps(self) -> int | None:
+        """The number of iterations if it is fixed in advance (no early stop), else None."""
+        return None
+
+    @abstractmethod
+    def init(self, system: System, guess: Float[Array, "time ..."], scan: AbstractScan) -> Iterate:
+        """Iteration 0: the guess and its residual."""
+
+    @abstractmethod
+    def step(self, system: System, iterate: Iterate, scan: AbstractScan) -> Iterate:
+        """One iteration."""
+
+    def terminate(
+        self, iterate: Iterate, growth: Array, tolerance: Float[Array, "*batch"]
+    ) -> tuple[Array, Array]:
+        """(converged, diverged), a sequence each; `growth` counts the iterations in a row that raised the residual."""
+        return iterate.residual <= tolerance, growth >= 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Sequential(AbstractSolver):
+    """One step after the other (`lax.scan`): the reference, exact after 0 iterations.
+
+    `adjoint`: "implicit" (gradients by one reversed linear scan at the solution, as for every solver; stores the states
+    only) or "bptt" (differentiate through the loop; stores every intermediate). Raises ValueError for another adjoint.
+    """
+
+    adjoint: Literal["implicit", "bptt"] = "implicit"
+
+    direct: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.adjoint not in ("implicit", "bptt"):
+            raise ValueError(f"adjoint: {self.adjoint!r}, must be 'implicit' or 'bptt'")
+
+    def init(self, system: System, guess: Array, scan: AbstractScan) -> Iterate:
+        states = system.rollout()
+        # The equations hold by construction: 0, or nan where a state is not finite.
+        return Iterate(states, 0 * system.norm(states), None)
+
+    def step(self, system: System, iterate: Iterate, scan: AbstractScan) -> Iterate:
+        return iterate
+
+
+@dataclasses.dataclass(frozen=True)
+class Newton(AbstractSolver):
+    """Newton's method on all states at once (DEER, ParaRNN): each iteration is one affine scan.
+
+    delta_t = J_t delta_{t-1} + f(h_{t-1}, x_t) - h_t, delta_0 = 0;  h <- h + damping * delta
+
+    With damping = 1 the first k states are exact after k iterations, so T suffice; near the solution convergence is
+    quadratic. `steps` = K makes exactly K iterations whatever the residual (the paper uses 3). ParaRNN (arXiv
+    2510.21450, section 2). Raises ValueError unless 0 < damping <= 1 and steps is None or at least 1.
+    """
+
+    damping: float = 1.0
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.damping <= 1:
+            raise ValueError(f"damping: {self.damping!r}, must be in (0, 1]")
+        if self.steps is not None and (isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1):
+            raise ValueError(f"steps: {self.steps!r}, must be None or an integer of at least 1")
+
+    @property
+    def fixed_steps(self) -> int | None:
+        return self.steps
+
+    def init(self, system: System, guess: Array, scan: AbstractScan) -> Iterate:
+        residuals, J = system.evaluate(guess)
+        return Iterate(guess, system.norm(residuals), (residuals, J))
+
+    def step(self, system: System, iterate: Iterate, scan: AbstractScan) -> Iterate:
+        residuals, J = iterate.carry
+        delta = affine_scan(J, residuals, backend=scan)
+        states = iterate.states + jnp.asarray(self.damping, delta.dtype) * delta
+        residuals, J = system.evaluate(states)
+        return Iterate(states, system.norm(residuals), (residuals, J))

@@ -1,0 +1,213 @@
+"""Runs studies: one child process a study, with the environment that the study needs, several at a time.
+
+A child is a plain `python -m workbench.worker`, never a fork: jax does not survive one, and a user's script need not
+guard its main module.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench import store, studies
+from workbench.study import Needs, load_needs
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Listener = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One study to run: which preset, with how many seeds (None: the preset's), into which store."""
+
+    slug: str
+    preset: str = "quick"
+    seeds: int | None = None
+    path: str | None = None
+    batch: str = ""
+
+    def command(self) -> list[str]:
+        """The child's command line."""
+        words = [sys.executable, "-m", "workbench.worker", self.slug, "--preset", self.preset, "--batch", self.batch]
+        words += [] if self.seeds is None else ["--seeds", str(self.seeds)]
+        return words + ([] if self.path is None else ["--store", self.path])
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a job ended: the id of its run (None when it never began), its exit code, and the end of its error output."""
+
+    job: Job
+    run: str | None
+    code: int
+    error: str
+    seconds: float
+
+
+def reproduce(
+    slugs: Iterable[str] | None = None,
+    *,
+    preset: str = "quick",
+    seeds: int | None = None,
+    jobs: int = 1,
+    path: str | Path | None = None,
+    resume: bool = False,
+    listener: Listener | None = None,
+) -> "pl.DataFrame":
+    """Run the studies `slugs` (all when None) and return one row a claim: published, measured, modelled, verdict.
+
+    `jobs` studies run at a time, each in its own process. `resume` leaves out what the newest batch has finished.
+    The rows of a study that crashed are untested; the store keeps its traceback. Raises `KeyError` for an unknown study
+    and `ValueError` for a bad `preset`, `seeds` or `jobs`.
+    """
+    finished = run(slugs, preset=preset, seeds=seeds, jobs=jobs, path=path, resume=resume, listener=listener)
+    return rows(finished, path)
+
+
+def rows(finished: list[Finished], path: str | Path | None = None) -> "pl.DataFrame":
+    """The scoreboard of just these runs; the rows of a study that crashed are untested and say so."""
+    from workbench.scoreboard import scoreboard
+
+    with store.open(path) as log:
+        frame = scoreboard(log, [f.job.slug for f in finished], [f.run for f in finished if f.run])
+    return _explain_crashes(frame, finished)
+
+
+def run(
+    slugs: Iterable[str] | None = None,
+    *,
+    preset: str = "quick",
+    seeds: int | None = None,
+    jobs: int = 1,
+    path: str | Path | None = None,
+    resume: bool = False,
+    listener: Listener | None = None,
+) -> list[Finished]:
+    """Run studies as `reproduce` does, and return how each ended; the store is synced at the end."""
+    chosen = list(studies.find()) if slugs is None else [slugs] if isinstance(slugs, str) else list(slugs)
+    for slug in chosen:
+        studies.claims(slug)  # a mistake in any TOML is told before the first study starts
+    if preset not in ("quick", "full"):
+        raise ValueError(f"preset: {preset!r} must be 'quick' or 'full'")
+    for name, value in (("jobs", jobs), ("seeds", seeds)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name}: {value!r} must be at least 1")
+    batch, done = _last_batch(path, preset) if resume else ("", {})
+    batch = batch or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    location = None if path is None else str(path)
+    todo = [Job(slug, preset, seeds, location, batch) for slug in chosen]
+    tell = listener or (lambda slug, event: None)
+    results = [Finished(job, done[job.slug], 0, "", 0.0) for job in todo if job.slug in done]
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        running: set[subprocess.Popen[str]] = set()
+        try:
+            results += pool.map(lambda job: start(job, tell, running), [j for j in todo if j.slug not in done])
+        except KeyboardInterrupt:
+            for child in list(running):
+                child.terminate()
+            pool.shutdown(cancel_futures=True)
+            raise
+    store.sync(path)
+    return results
+
+
+def start(job: Job, tell: Listener, running: set[subprocess.Popen[str]]) -> Finished:
+    """Run one job in a child process and pass its events on; blocks until the child ends."""
+    needs = load_needs(studies.path(job.slug))
+    missing = lacking(needs)
+    if missing:
+        tell(job.slug, {"event": "ended", "code": 1})
+        return Finished(job, None, 1, f"this study needs {' and '.join(missing)}", 0.0)
+    began, run_id, errors = time.perf_counter(), None, []
+    child = subprocess.Popen(
+        job.command(),
+        env=environment(needs),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+    running.add(child)
+    assert child.stdout is not None
+    assert child.stderr is not None
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        stderr = reader.submit(child.stderr.read)
+        for line in child.stdout:
+            event = json.loads(line)
+            run_id = event.get("run", run_id)
+            tell(job.slug, event)
+        errors = stderr.result().strip().splitlines()
+    code = child.wait()
+    running.discard(child)
+    tell(job.slug, {"event": "ended", "code": code})
+    return Finished(job, run_id, code, "\n".join(errors[-12:]) if code else "", time.perf_counter() - began)
+
+
+def environment(needs: Needs) -> dict[str, str]:
+    """The environment variables of a child: what this process has, and what the study needs."""
+    flags = [os.environ.get("XLA_FLAGS", ""), *needs.xla_flags]
+    if needs.devices > 1:
+        flags.append(f"--xla_force_host_platform_device_count={needs.devices}")
+    env = os.environ | {"XLA_FLAGS": " ".join(flag for flag in flags if flag)}
+    if needs.x64:
+        env["JAX_ENABLE_X64"] = "1"
+    if not needs.gpu:
+        env.setdefault("JAX_PLATFORMS", "cpu")
+    return env
+
+
+def lacking(needs: Needs) -> list[str]:
+    """What a study needs and this machine lacks: a GPU, packages of an extra."""
+    missing = ["a GPU (nvidia-smi was not found)"] if needs.gpu and shutil.which("nvidia-smi") is None else []
+    for extra in needs.extras:
+        wanted = [
+            r for r in metadata.requires("parallel-workbench") or () if re.search(rf"extra == ['\"]{extra}['\"]", r)
+        ]
+        absent = [name for name in (re.split(r"[^\w.-]", r, maxsplit=1)[0] for r in wanted) if not _installed(name)]
+        if absent:
+            missing.append(f"{', '.join(absent)} (pip install 'parallel-workbench[{extra}]')")
+    return missing
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _last_batch(path: str | Path | None, preset: str) -> tuple[str, dict[str, str]]:
+    """The newest batch of this preset, and the runs that it finished, by study."""
+    with store.open(path) as log:
+        runs = log.runs().sort("run_id").to_dicts()
+    configs = [(run, json.loads(run["config"] or "{}")) for run in runs]
+    batches = [config["batch"] for _, config in configs if config.get("batch") and config.get("preset") == preset]
+    if not batches:
+        return "", {}
+    done = {r["study"]: r["run_id"] for r, c in configs if c.get("batch") == batches[-1] and r["status"] == "finished"}
+    return batches[-1], done
+
+
+def _explain_crashes(frame: "pl.DataFrame", finished: list[Finished]) -> "pl.DataFrame":
+    import polars as pl
+
+    for job in (f for f in finished if f.code):
+        why = f"the study crashed: {(job.error.splitlines() or ['it said nothing'])[-1]}"
+        crashed = (pl.col("paper") == job.job.slug) & (pl.col("verdict") == "untested")
+        frame = frame.with_columns(
+            pl.when(crashed).then(pl.lit(why)).otherwise("verdict_reason").alias("verdict_reason")
+        )
+    return frame
