@@ -30,7 +30,8 @@ def differences(log: "Log", first: str, second: str) -> list[Difference]:
     found += list(_group("run", _run(a), _run(b)))
     patches = [log.artifact(run_id, "uncommitted.diff") for run_id in (first, second)]
     if patches[0] != patches[1]:
-        lines = difflib.unified_diff(*(_lines(p) for p in patches), first, second, lineterm="", n=1)
+        a_lines, b_lines = (_lines(patch) for patch in patches)
+        lines = difflib.unified_diff(a_lines, b_lines, first, second, lineterm="", n=1)
         found.append(Difference("code", "uncommitted changes", "\n".join(lines), None))
     last = log.summary([first, second]).to_dicts()
     metrics = [{row["name"]: row["last"] for row in last if row["run_id"] == run_id} for run_id in (first, second)]

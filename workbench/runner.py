@@ -130,27 +130,22 @@ def start(job: Job, tell: Listener, running: set[subprocess.Popen[str]]) -> Fini
     if missing:
         tell(job.slug, {"event": "ended", "code": 1})
         return Finished(job, None, 1, f"this study needs {' and '.join(missing)}", 0.0)
-    began, run_id, errors = time.perf_counter(), None, []
+    began, run_id = time.perf_counter(), None
     child = subprocess.Popen(
-        job.command(),
-        env=environment(needs),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
+        job.command(), env=environment(needs), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
     )
     running.add(child)
     assert child.stdout is not None
     assert child.stderr is not None
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        stderr = reader.submit(child.stderr.read)
+    with child, ThreadPoolExecutor(1) as reader:
+        stderr = reader.submit(child.stderr.read)  # beside the events, so that a full pipe cannot stop the child
         for line in child.stdout:
             event = json.loads(line)
             run_id = event.get("run", run_id)
             tell(job.slug, event)
         errors = stderr.result().strip().splitlines()
-    code = child.wait()
     running.discard(child)
+    code = child.returncode
     tell(job.slug, {"event": "ended", "code": code})
     return Finished(job, run_id, code, "\n".join(errors[-12:]) if code else "", time.perf_counter() - began)
 
@@ -161,8 +156,7 @@ def environment(needs: Needs) -> dict[str, str]:
     if needs.devices > 1:
         flags.append(f"--xla_force_host_platform_device_count={needs.devices}")
     env = os.environ | {"XLA_FLAGS": " ".join(flag for flag in flags if flag)}
-    if needs.x64:
-        env["JAX_ENABLE_X64"] = "1"
+    env["JAX_ENABLE_X64"] = "1" if needs.x64 else "0"
     if not needs.gpu:
         env.setdefault("JAX_PLATFORMS", "cpu")
     return env

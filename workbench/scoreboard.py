@@ -47,7 +47,7 @@ def scoreboard(log: "Log", slugs: Iterable[str] | None = None, runs: Iterable[st
     """
     import polars as pl
 
-    results = log.results()
+    results = log.results(latest=runs is None)
     if runs is not None:
         results = results.filter(pl.col("run_id").is_in(list(runs)))
     newest = {row["claim_id"]: row for row in results.sort("created_at").iter_rows(named=True)}

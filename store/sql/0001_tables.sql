@@ -45,10 +45,11 @@ CREATE TABLE machines (
     cores INTEGER,
     memory_bytes BIGINT,
     gpus VARCHAR[],
-    run_key BIGINT
+    run_key BIGINT,
+    seen TIMESTAMP
 );
 
--- A paper and its claims as the newest run that tested the paper saw them; run_key names that run.
+-- A paper and its claims as the newest run that tested the paper saw them; run_key names that run, and seen is when it began.
 CREATE TABLE papers (
     paper_id VARCHAR PRIMARY KEY,
     title VARCHAR,
@@ -59,7 +60,8 @@ CREATE TABLE papers (
     topic VARCHAR,
     summary VARCHAR,
     extra JSON,
-    run_key BIGINT
+    run_key BIGINT,
+    seen TIMESTAMP
 );
 
 CREATE TABLE claims (
@@ -82,7 +84,8 @@ CREATE TABLE claims (
     scope VARCHAR,
     "row" JSON,
     claim_hash VARCHAR,
-    run_key BIGINT
+    run_key BIGINT,
+    seen TIMESTAMP
 );
 
 CREATE TABLE results (

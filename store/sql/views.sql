@@ -39,9 +39,9 @@ FROM (
 ) s JOIN shown USING (run_key);
 
 CREATE OR REPLACE VIEW machines AS
-SELECT * EXCLUDE (run_key) FROM (
+SELECT * EXCLUDE (run_key, seen) FROM (
     SELECT * FROM cat.machines UNION ALL SELECT * FROM live_machines
-) QUALIFY row_number() OVER (PARTITION BY machine_id ORDER BY run_key DESC) = 1;
+) QUALIFY row_number() OVER (PARTITION BY machine_id ORDER BY seen DESC, run_key DESC) = 1;
 
 -- Claims belong to a paper, so they outlive the deletion of the run that brought them; its results do not.
 CREATE OR REPLACE VIEW newest_papers AS
@@ -49,12 +49,12 @@ SELECT * FROM (
     SELECT * FROM cat.papers WHERE run_key NOT IN (SELECT run_key FROM live_runs)
     UNION ALL
     SELECT * FROM live_papers
-) QUALIFY row_number() OVER (PARTITION BY paper_id ORDER BY run_key DESC) = 1;
+) QUALIFY row_number() OVER (PARTITION BY paper_id ORDER BY seen DESC, run_key DESC) = 1;
 
-CREATE OR REPLACE VIEW papers AS SELECT * EXCLUDE (run_key) FROM newest_papers;
+CREATE OR REPLACE VIEW papers AS SELECT * EXCLUDE (run_key, seen) FROM newest_papers;
 
 CREATE OR REPLACE VIEW claims AS
-SELECT c.* EXCLUDE (run_key) FROM (
+SELECT c.* EXCLUDE (run_key, seen) FROM (
     SELECT * FROM cat.claims WHERE run_key NOT IN (SELECT run_key FROM live_runs)
     UNION ALL
     SELECT * FROM live_claims

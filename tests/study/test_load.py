@@ -160,3 +160,6 @@ def test_a_study_without_code_or_preset_is_refused(write, tmp_path):
     (tmp_path / "half.py").write_text("PRESETS = {}\n")
     with pytest.raises(AttributeError, match="public `run`"):
         load(file)
+    (tmp_path / "half.py").write_text("PRESETS = {'quick': {}}\nrun = None\n")
+    with pytest.raises(TypeError, match=r"PRESETS\['quick'\] must be an instance"):
+        load(file)

@@ -13,8 +13,14 @@ from rich.table import Table
 
 from workbench import store, studies
 
-_EXTRAS = {"app": ("panel", "holoviews"), "notebooks": ("jupyterlab", "ipykernel"), "data": ("skimage", "sklearn")}
-_EXTRAS |= {"tensorboard": ("tensorboard",), "cluster": ("distributed",), "dev": ("pytest", "ruff")}
+_EXTRAS = {
+    "app": ["panel", "holoviews"],
+    "notebooks": ["jupyterlab", "ipykernel"],
+    "data": ["skimage", "sklearn"],
+    "tensorboard": ["tensorboard"],
+    "cluster": ["distributed"],
+    "dev": ["pytest", "ruff"],
+}
 
 
 class Finding(NamedTuple):

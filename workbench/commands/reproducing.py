@@ -66,7 +66,9 @@ def command(options: "Reproduce") -> int:
         Console().print(report_text(frame, everything=options.everything))
         console.print(_closing(frame, options, time.perf_counter() - began))
     for job in (f for f in finished if f.code):
-        console.print(f"[red]{job.job.slug} crashed[/] (run {job.run}):\n{job.error}", highlight=False, markup=True)
+        where = f"run {job.run}" if job.run else "before its run began"
+        console.print(f"[red]{job.job.slug} crashed[/], {where}:")
+        console.print(job.error, highlight=False, markup=False)
     return _settle(frame, finished, options, console)
 
 

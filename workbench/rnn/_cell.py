@@ -1,4 +1,4 @@
-"""What a cell is: one step of a recurrence h_t = f(h_{t-1}, x_t) whose Jacobian df/dh has a structure a scan can use."""
+"""What a cell is: one step of a recurrence h_t = f(h_{t-1}, x_t) whose df/dh has a structure a scan can use."""
 
 from abc import ABC, abstractmethod
 from typing import Any

@@ -78,7 +78,7 @@ class GatedCell(AbstractCell):
         return self.clip(params)
 
     def clip(self, params: Params) -> Params:
-        """The parameters with every recurrent weight brought into [-clip_at, clip_at]; call it after an optimiser step."""
+        """The parameters, recurrent weights brought into [-clip_at, clip_at]; call it after an optimiser step."""
         if self.clip_at is None:
             return params
         return params | {name: jnp.clip(params[name], -self.clip_at, self.clip_at) for name in self.recurrent}

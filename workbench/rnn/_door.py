@@ -60,7 +60,7 @@ def prepare(cell: AbstractCell | Function | Callable, params: Any, x: Any, h0: A
         h0 = _state(h0, dtype)
         cell, params = function.bind(params, x, h0)
     elif not isinstance(x, jax.Array):
-        raise ValueError(f"x: {type(x).__name__}, must be one array")
+        raise ValueError(f"x: {type(x).__name__}, must be one array")  # noqa: TRY004
     batch, length = cell.check(params, x)
     if length < 1:
         raise ValueError(f"x: {length} steps, must have at least 1")

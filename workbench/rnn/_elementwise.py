@@ -5,11 +5,15 @@ from collections.abc import Iterator
 from jax.extend import core
 
 # Primitives that work entry by entry when their operands have one shape.
-_ELEMENTWISE = frozenset(
-    """abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type copy copy_p cos cosh digamma
-    div eq erf erf_inv erfc exp exp2 expm1 floor ge gt integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg
-    nextafter not or pow rem round rsqrt select_n sign sin sinh sqrt square stop_gradient sub tan tanh xor""".split()
-)
+# fmt: off
+_ELEMENTWISE = frozenset((
+    "abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil",
+    "clamp", "convert_element_type", "copy", "cos", "cosh", "digamma", "div", "eq", "erf", "erf_inv", "erfc", "exp",
+    "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "is_finite", "le", "lgamma", "log", "log1p", "logistic",
+    "lt", "max", "min", "mul", "ne", "neg", "nextafter", "not", "or", "pow", "rem", "round", "rsqrt", "select_n",
+    "sign", "sin", "sinh", "sqrt", "square", "stop_gradient", "sub", "tan", "tanh", "xor",
+))
+# fmt: on
 _CALLS = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2")
 # These keep an entry in its place when they do not change the shape.
 _SHAPE_ONLY = ("broadcast_in_dim", "reshape", "squeeze", "expand_dims")
@@ -38,8 +42,8 @@ def _outputs_elementwise(jaxpr: core.Jaxpr, depends: tuple[bool, ...], shape: tu
                 return None
             outs = _outputs_elementwise(inner, flags, shape)
         elif name in _ELEMENTWISE or name in _SHAPE_ONLY:
-            same = all(v.aval.shape == shape for v, f in zip(eqn.invars, flags, strict=True) if f)
-            outs = [True] * len(eqn.outvars) if same and all(v.aval.shape == shape for v in eqn.outvars) else None
+            same = all(_shape(v) == shape for v, f in zip(eqn.invars, flags, strict=True) if f)
+            outs = [True] * len(eqn.outvars) if same and all(_shape(v) == shape for v in eqn.outvars) else None
         else:
             outs = None
         if outs is None:
@@ -61,3 +65,7 @@ def _direct(eqn: core.JaxprEqn) -> Iterator:
         for item in value if isinstance(value, tuple | list) else (value,):
             if isinstance(item, core.Jaxpr | core.ClosedJaxpr):
                 yield item
+
+
+def _shape(atom: core.Var | core.Literal) -> tuple[int, ...] | None:
+    return getattr(atom.aval, "shape", None)

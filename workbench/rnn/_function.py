@@ -1,4 +1,4 @@
-"""A plain function f(h, x, params) as a cell: values it closes over become arguments, its Jacobian's structure is found.
+"""A plain function f(h, x, params) as a cell: values it closes over become arguments, the structure of df/dh is found.
 
 The function is traced once a call; arrays and tracers that it closes over are hoisted into the parameters, so that
 gradients with respect to them are right and a changed value is never served from a stale compilation.
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer, eval_jaxpr
 from jax.extend import core
 from jaxtyping import Array
 
@@ -51,7 +52,9 @@ class Function:
         """Trace on one step's shapes: the cell, and its parameters (params, closed-over values)."""
         _length(x)
         step = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), x)
-        closed, out = jax.make_jaxpr(self.f, return_shape=True)(h0, step, params)
+        # A fresh function for every trace: JAX would otherwise hand out an earlier trace, with the values of then.
+        fresh = lambda h, x, params: self.f(h, x, params)
+        closed, out = jax.make_jaxpr(fresh, return_shape=True)(h0, step, params)
         leaves = jax.tree.leaves(out)
         if len(leaves) != 1 or leaves[0].shape != h0.shape or leaves[0].dtype != h0.dtype:
             found = ", ".join(f"{a.dtype}{list(a.shape)}" for a in leaves)
@@ -137,7 +140,7 @@ class FunctionCell(AbstractCell):
 
     def _call(self, params: Any, h: Array, u: Any) -> Array:
         given, consts = params
-        (out,) = jax.core.eval_jaxpr(self.program.jaxpr, consts, *jax.tree.leaves((h, u, given)))
+        (out,) = eval_jaxpr(self.program.jaxpr, consts, *jax.tree.leaves((h, u, given)))
         return out
 
     def _vectorise(self, one: Callable, h: Array) -> Callable:
@@ -156,14 +159,15 @@ class FunctionCell(AbstractCell):
         if k > 1 and size > self.memory_limit_bytes:
             raise ValueError(
                 f"memory: the {self.structure} Jacobians of {math.prod(lead)} steps take {size / 1e9:.1f} GB "
-                f"({groups} x {k} x {k} numbers a step), above the limit of {self.memory_limit_bytes / 1e9:.1f} GB; nothing "
-                "was allocated. Declare a smaller structure, use solver=Sequential(), or raise Function(memory_limit_bytes=)"
+                f"({groups} x {k} x {k} numbers a step), above the limit of {self.memory_limit_bytes / 1e9:.1f} GB; "
+                "nothing was allocated. Declare a smaller structure, use solver=Sequential() or raise "
+                "Function(memory_limit_bytes=)"
             )
 
 
 def _length(x: Any) -> int:
-    lengths = {a.shape[0] if a.ndim else None for a in jax.tree.leaves(x)}
-    if len(lengths) != 1 or None in lengths:
+    lengths = {a.shape[0] if a.ndim else -1 for a in jax.tree.leaves(x)}
+    if len(lengths) != 1 or -1 in lengths:
         shapes = [a.shape for a in jax.tree.leaves(x)]
         raise ValueError(f"x: shapes {shapes}, must be (time, ...) with one length for all")
     return lengths.pop()
@@ -174,15 +178,15 @@ def _probe(cell: FunctionCell, params: Any, x: Any, h0: Array) -> None:
     length = _length(x)
     times = np.unique(np.linspace(0, max(length - 1, 0), PROBES).astype(int)) if length else np.zeros(0, int)
     data = (params, h0, x)
-    if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves(data)):
+    if any(isinstance(a, Tracer) for a in jax.tree.leaves(data)):
         data = _synthetic(data)  # values are not known while tracing; the structure can still be held against others
     with jax.ensure_compile_time_eval():
         params, h0, x = data
         error = float(_mismatch(cell, params, h0, jax.tree.map(lambda a: a[times], x)))
     if error > math.sqrt(jnp.finfo(h0.dtype).eps):
         raise ValueError(
-            f"structure: {cell.structure!r} was declared, but J v differs from the structured J v by {error:.1e} (relative); "
-            "a wrong structure gives wrong gradients. Declare 'dense', or 'auto' to have it found"
+            f"structure: {cell.structure!r} was declared, but J v differs from the structured J v by {error:.1e} "
+            "(relative); a wrong structure gives wrong gradients. Declare 'dense', or 'auto' to have it found"
         )
 
 
@@ -194,14 +198,16 @@ def _mismatch(cell: FunctionCell, params: Any, h0: Array, u: Any) -> Array:
     _, true = jax.jvp(lambda h: cell.step(params, h, u), (h,), (v,))
     error = jnp.abs(true - cell.jacobian(params, h, u).apply(v))
     # Not-a-number on both sides says nothing about structure; x with nan is the status's business.
-    return jnp.where(jnp.isfinite(error), error, 0).max(initial=0) / (1 + jnp.where(jnp.isfinite(true), true, 0).max(initial=0))
+    return jnp.where(jnp.isfinite(error), error, 0).max(initial=0) / (
+        1 + jnp.where(jnp.isfinite(true), true, 0).max(initial=0)
+    )
 
 
 def _synthetic(tree: Any) -> Any:
     rng = np.random.default_rng(0)
 
     def draw(a: Any) -> np.ndarray:
-        if not isinstance(a, jax.core.Tracer):
+        if not isinstance(a, Tracer):
             return a
         return np.asarray(rng.uniform(0.1, 0.9, a.shape)).astype(a.dtype)
 

@@ -85,5 +85,7 @@ def _freeze(active: Array, old: Iterate, new: Iterate) -> Iterate:
     def select(mask: Array, a: Array, b: Array) -> Array:
         return jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - mask.ndim)), b, a)
 
-    states, carry = jax.tree.map(lambda a, b: select(active[None], a, b), (old.states, old.carry), (new.states, new.carry))
+    states, carry = jax.tree.map(
+        lambda a, b: select(active[None], a, b), (old.states, old.carry), (new.states, new.carry)
+    )
     return Iterate(states, select(active, old.residual, new.residual), carry)

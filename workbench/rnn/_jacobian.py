@@ -43,7 +43,10 @@ class AbstractJacobian:
         return jax.tree.map(lambda a: a.at[0].set(0), self)
 
     def adjoint(self) -> Self:
-        """J_t -> J_{t+1}^T, and 0 at the end: `affine_scan(J.adjoint(), g, reverse=True)` transposes `affine_scan(J, b)`."""
+        """J_t -> J_{t+1}^T, and 0 at the end.
+
+        `affine_scan(J.adjoint(), g, reverse=True)` is the transpose of `affine_scan(J, b)`.
+        """
 
         def shift(a: Array) -> Array:
             return jnp.concatenate([a[1:], jnp.zeros_like(a[:1])])

@@ -2,14 +2,15 @@
 
 import dataclasses
 import enum
-import html
 from typing import Any
 
 import jax
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
+from workbench import display
 from workbench.rnn._cell import AbstractCell
 from workbench.rnn._diagnostics import error_bound, lyapunov
 from workbench.rnn._solver import AbstractSolver
@@ -37,7 +38,7 @@ class Status:
         return self.code == int(Code.CONVERGED)
 
     def __repr__(self) -> str:
-        if isinstance(self.code, jax.core.Tracer):
+        if isinstance(self.code, Tracer):
             return "status not known while tracing"
         codes = np.asarray(self.code).ravel()
         counts = [(code.name.lower(), int((codes == code).sum())) for code in Code]
@@ -63,7 +64,7 @@ class Stats:
 
     @property
     def error_bound(self) -> Float[Array, "*batch"]:
-        """First-order bound on the error of the states: max_t e_t with e_t = |J_t| e_{t-1} + |r_t| (one linear scan)."""
+        """First-order bound on the error of the states: max_t e_t, e_t = |J_t| e_{t-1} + |r_t| (one more scan)."""
         problem, states = self._origin()
         return error_bound(problem.cell, (problem.params, problem.x, problem.h0), states)
 
@@ -76,8 +77,8 @@ class Stats:
     def _origin(self) -> tuple:
         if self._solved is None:
             raise RuntimeError(
-                "error_bound and lyapunov need the problem, which a result does not carry out of jit, vmap or jax.tree.map; "
-                "read them where solve was called"
+                "error_bound and lyapunov need the problem, which a result does not carry out of jit, vmap or "
+                "jax.tree.map; read them where solve was called"
             )
         return self._solved
 
@@ -124,7 +125,7 @@ class Trajectory:
 
     def _facts(self) -> list[tuple[str, str]]:
         facts = [("states", f"{self.states.dtype}{list(self.states.shape)}"), ("solver", str(self.solver))]
-        if isinstance(self.status.code, jax.core.Tracer):
+        if isinstance(self.status.code, Tracer):
             return facts
         iterations, residual = np.asarray(self.stats.iterations), np.asarray(self.stats.residual)
         if not iterations.size:
@@ -134,12 +135,11 @@ class Trajectory:
             *facts,
             ("status", str(self.status)),
             ("iterations", f"{low}" if low == high else f"{low} to {high}"),
-            ("residual", f"{residual.max():.2g}"),
+            ("residual", display.number(residual.max())),
         ]
 
     def __repr__(self) -> str:
         return "Trajectory(" + ", ".join(f"{name}: {value}" for name, value in self._facts()) + ")"
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><th>{html.escape(n)}</th><td>{html.escape(v)}</td></tr>" for n, v in self._facts())
-        return f"<table><caption>Trajectory</caption>{rows}</table>"
+        return display.card("Trajectory", dict(self._facts()))

@@ -85,7 +85,7 @@ def affine_scan(
 
     `b` is (time, ...); `J` a `Diagonal` or `Block` with the same leading axes; `initial` is delta_0 (default 0), of the
     shape of one b_t. In reverse the recurrence is delta_t = J_t delta_{t+1} + b_t from the end, with `initial` beyond
-    the last step; with `J.adjoint()` that is the exact transpose of the forward scan. `backend` defaults to `TwoLevel()`.
+    the last step; with `J.adjoint()` that is the exact transpose of the forward scan. `backend`: default `TwoLevel()`.
 
     Linear and transposable in `b` and `initial`, differentiable in `J` (any order): both through the same backend run
     backwards, so no intermediate of the scan is ever stored. Raises ValueError for lengths or shapes that disagree.
@@ -134,14 +134,14 @@ def _serial(J: AbstractJacobian, b: Array, initial: Array, reverse: bool) -> Arr
 
 
 def _split(a: Array, chunk: int) -> Array:
-    """(time, ...) -> (chunk, chunks, ...): position inside the chunk first, so that a scan over it is one over chunks."""
+    """(time, ...) -> (chunk, chunks, ...): position inside the chunk first, for the scan that runs over it."""
     chunks = -(-a.shape[0] // chunk)
     padding = [(0, chunks * chunk - a.shape[0])] + [(0, 0)] * (a.ndim - 1)
     return jnp.swapaxes(jnp.pad(a, padding).reshape(chunks, chunk, *a.shape[1:]), 0, 1)
 
 
 def _join(a: Array, time: int) -> Array:
-    return jnp.swapaxes(a, 0, 1).reshape(-1, *a.shape[2:])[:time]
+    return jnp.swapaxes(a, 0, 1).reshape(a.shape[0] * a.shape[1], *a.shape[2:])[:time]
 
 
 def _check_scan(J: AbstractJacobian, b: Array, initial: Array | None) -> None:

@@ -1,4 +1,4 @@
-"""The driver: one call for any cell, solver and scan; the loop, the test on the residual, and the implicit derivative."""
+"""The driver: one call for any cell, solver and scan, and the implicit derivative of its result."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,6 +7,8 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
 from workbench.errors import NotConverged
@@ -41,19 +43,19 @@ def solve(
 
     `cell` with x (..., time, input_dim), any leading batch axes; or a plain function f(h, x, params) with x (time, ...)
     (a pytree of arrays, too) and h0 one array. `solver` (default `Newton()`) and `scan` (default `TwoLevel()`) are
-    interchangeable. `guess`, where the iteration starts: "input" (f(0, x_t), the paper's), "zeros", an array shaped like
-    the states, or a callable (params, x, h0) -> such an array.
+    interchangeable. `guess`, where the iteration starts: "input" (f(0, x_t), the paper's), "zeros", an array shaped
+    like the states, or a callable (params, x, h0) -> such an array.
 
     Stops, a sequence each, when max|f(h_{t-1}, x_t) - h_t| <= atol + rtol * max|h|, or after `max_steps` (default 50).
-    Tolerances default to 1e-5 in float32 (84 units of rounding: reachable also where f cancels a digit or two) and 1e-13
-    in float64. The solve runs in float64 if any input is float64, else in float32, also for bfloat16 weights.
+    Tolerances default to 1e-5 in float32 (84 units of rounding: reachable also where f cancels a digit or two) and
+    1e-13 in float64. The solve runs in float64 if any input is float64, else in float32, also for bfloat16 weights.
 
     Derivatives are those of the solution, by one linear recurrence (backwards for gradients), of any order, forward and
     reverse, whatever the solver; they hold where the status is converged. Statistics have none.
 
     Compiles once for each (cell, solver, scan, shapes); a function that is traced to the same program compiles no more.
     Raises NotConverged on a concrete result that did not converge, unless on_failure="return" (this waits for the
-    result); inside a transformation of JAX the status is returned. Raises ValueError for arguments that cannot be right.
+    result); inside a transformation of JAX the status is returned. Raises ValueError for what cannot be right.
     Source: ParaRNN (arXiv 2510.21450), sections 2 and 3; DEER (arXiv 2309.12252).
     """
     solver = Newton() if solver is None else solver
@@ -64,10 +66,12 @@ def solve(
     steps = max_steps or solver.fixed_steps or MAX_STEPS
     start = guess_array(problem, guess)
     data = (problem.params, problem.x, problem.h0)
-    states, record = _solve(problem.cell, solver, scan, steps, guess if start is None else "array", data, start, tolerance)
+    states, record = _solve(
+        problem.cell, solver, scan, steps, guess if start is None else "array", data, start, tolerance
+    )
     stats = Stats(record.iterations, record.residual, record.history, (problem, states))
     result = Trajectory(states, Status(record.code), stats, problem.cell, solver)
-    if on_failure == "raise" and not isinstance(record.code, jax.core.Tracer):
+    if on_failure == "raise" and not isinstance(record.code, Tracer):
         _raise_if_failed(result, tolerance, steps)
     return result
 
@@ -83,7 +87,7 @@ def _solve(
     start: Array | None,
     tolerance: tuple,
 ) -> tuple[Array, Record]:
-    run = _run if solver.adjoint == "bptt" else _run_implicit
+    run = _run if getattr(solver, "adjoint", "implicit") == "bptt" else _run_implicit
     states, record = run(cell, solver, scan, steps, guess, data, start, tolerance)
     return jnp.moveaxis(states, 0, data[2].ndim - len(cell.state_shape)), record
 
@@ -98,9 +102,9 @@ def _run(
     start: Array | None,
     tolerance: tuple,
 ) -> tuple[Array, Record]:
-    """States (time, *batch, *state) and the record; the primal computation, not to be differentiated for most solvers."""
+    """States (time, *batch, *state) and the record; not differentiated, but for bptt."""
     system = bind(cell, *data)
-    if guess == "array":
+    if start is not None:
         first = jnp.moveaxis(start, system.batch_ndim, 0)
     else:
         length = jax.tree.leaves(system.inputs)[0].shape[0]
@@ -112,13 +116,18 @@ def _run(
 _run_implicit = jax.custom_jvp(_run, nondiff_argnums=(0, 1, 2, 3, 4))
 
 
-@_run_implicit.defjvp
-def _run_jvp(cell, solver, scan, steps, guess, primals, tangents):  # noqa: ANN001, ANN202 (the signature is custom_jvp's)
+@partial(_run_implicit.defjvp, symbolic_zeros=True)
+def _run_jvp(cell, solver, scan, steps, guess, primals, tangents):
     """The implicit function theorem: delta_t = J_t delta_{t-1} + df/dparams dparams + df/dx dx (+ J_1 dh_0)."""
     states, record = _run_implicit(cell, solver, scan, steps, guess, *primals)
     leaves, treedef = jax.tree.flatten(primals[0])
-    moving = tuple(i for i, a in enumerate(leaves) if jnp.issubdtype(a.dtype, jnp.inexact))
-    dots = jax.tree.leaves(tangents[0])
+    dots = jax.tree.leaves(tangents[0], is_leaf=lambda t: isinstance(t, SymbolicZero))
+    # Neither integers nor what nobody differentiates by: their zeros would be stored and scanned.
+    moving = tuple(
+        i
+        for i, (a, dot) in enumerate(zip(leaves, dots, strict=True))
+        if jnp.issubdtype(a.dtype, jnp.inexact) and not isinstance(dot, SymbolicZero)
+    )
     states_dot = _linearised(cell, scan, treedef, moving, leaves, [dots[i] for i in moving], states)
     return (states, record), (states_dot, jax.tree.map(_no_tangent, record))
 
@@ -133,7 +142,7 @@ def _linearised(
     dots: list,
     states: Array,
 ) -> Array:
-    """Tangent of the states. Checkpointed: the backward pass keeps (params, x, h) and recomputes gates and Jacobians."""
+    """Tangent of the states. Checkpointed: the backward pass keeps (params, x, h) and recomputes the rest."""
 
     def system(active: list) -> System:
         merged = list(leaves)
@@ -162,7 +171,7 @@ def _raise_if_failed(result: Trajectory, tolerance: tuple, steps: int) -> None:
     worst = float(np.max(np.asarray(result.stats.residual)))
     raise NotConverged(
         f"{result.solver}: {result.status} (at most {steps} iterations; largest residual {worst:.2g}, must be at most "
-        f"atol + rtol * max|h| with atol = {atol:.2g}, rtol = {rtol:.2g}). The exception's .result holds what was computed; "
-        "on_failure='return' returns it",
+        f"atol + rtol * max|h| with atol = {atol:.2g}, rtol = {rtol:.2g}). The exception's .result holds what was "
+        "computed; on_failure='return' returns it",
         result,
     )

@@ -20,13 +20,19 @@ class Iterate(NamedTuple):
     carry: Any
 
 
+PATIENCE = 3
+"""A residual that rises this many iterations in a row is taken for divergence, unless the solver says otherwise."""
+
+
 class AbstractSolver(ABC):
-    """A way to solve r(h) = 0; frozen and hashable by value. The driver `solve` owns the loop, the test and the status."""
+    """A way to solve r(h) = 0; frozen and hashable by value. `solve` owns the loop and the status.
+
+    `terminate` decides when a sequence is done. A field `adjoint` = "bptt" has the result differentiated through the
+    solver; without it, or with "implicit", at the solution.
+    """
 
     direct: ClassVar[bool] = False
     """True if `init` already gives the answer, so that there is nothing to iterate."""
-
-    adjoint: Literal["implicit", "bptt"] = "implicit"
 
     @property
     def fixed_steps(self) -> int | None:
@@ -41,11 +47,9 @@ class AbstractSolver(ABC):
     def step(self, system: System, iterate: Iterate, scan: AbstractScan) -> Iterate:
         """One iteration."""
 
-    def terminate(
-        self, iterate: Iterate, growth: Array, tolerance: Float[Array, "*batch"]
-    ) -> tuple[Array, Array]:
+    def terminate(self, iterate: Iterate, growth: Array, tolerance: Float[Array, "*batch"]) -> tuple[Array, Array]:
         """(converged, diverged), a sequence each; `growth` counts the iterations in a row that raised the residual."""
-        return iterate.residual <= tolerance, growth >= 3
+        return iterate.residual <= tolerance, growth >= PATIENCE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,22 +84,34 @@ class Newton(AbstractSolver):
     delta_t = J_t delta_{t-1} + f(h_{t-1}, x_t) - h_t, delta_0 = 0;  h <- h + damping * delta
 
     With damping = 1 the first k states are exact after k iterations, so T suffice; near the solution convergence is
-    quadratic. `steps` = K makes exactly K iterations whatever the residual (the paper uses 3). ParaRNN (arXiv
-    2510.21450, section 2). Raises ValueError unless 0 < damping <= 1 and steps is None or at least 1.
+    quadratic. `steps` = K makes exactly K iterations whatever the residual (the paper uses 3). A sequence whose
+    residual rose `patience` iterations in a row is given up as diverged; with None it may go on, for at the edge of
+    chaos Newton can recover after many. ParaRNN (arXiv 2510.21450, section 2).
+
+    Raises ValueError unless 0 < damping <= 1 and steps and patience are None or at least 1.
     """
 
     damping: float = 1.0
     steps: int | None = None
+    patience: int | None = PATIENCE
 
     def __post_init__(self) -> None:
         if not 0 < self.damping <= 1:
             raise ValueError(f"damping: {self.damping!r}, must be in (0, 1]")
-        if self.steps is not None and (isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1):
-            raise ValueError(f"steps: {self.steps!r}, must be None or an integer of at least 1")
+        for name in ("steps", "patience"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name}: {value!r}, must be None or an integer of at least 1")
 
     @property
     def fixed_steps(self) -> int | None:
         return self.steps
+
+    def terminate(self, iterate: Iterate, growth: Array, tolerance: Array) -> tuple[Array, Array]:
+        converged, diverged = super().terminate(iterate, growth, tolerance)
+        if self.patience is None:
+            return converged, jnp.zeros_like(diverged)
+        return converged, growth >= self.patience
 
     def init(self, system: System, guess: Array, scan: AbstractScan) -> Iterate:
         residuals, J = system.evaluate(guess)

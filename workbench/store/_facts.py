@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from workbench.store._paths import names
+
 DIFF_LIMIT = 1 << 20  # bytes of uncommitted diff that a run keeps
 _FRESH_S = 5.0  # how long one look at the checkout serves: many short runs, yet not a whole notebook session
 _RUSAGE_UNIT = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB on Linux
@@ -79,10 +81,7 @@ def packages() -> dict[str, str]:
     """Every installed distribution and its version, from the names of the metadata folders on `sys.path`."""
     found: dict[str, str] = {}
     for entry in reversed(sys.path):  # the first on the path is the one that is imported
-        folder = Path(entry or ".")
-        if not folder.is_dir():
-            continue
-        for name in os.listdir(folder):
+        for name in names(Path(entry or ".")) if not entry.endswith(".zip") else []:
             stem, dot, kind = name.rpartition(".")
             if dot and kind in ("dist-info", "egg-info") and "-" in stem:
                 distribution, version = stem.split("-")[:2]

@@ -13,7 +13,9 @@ from workbench.store._format import dumps, read_lines
 from workbench.store._paths import run_key, segments
 
 RUN_SCHEMA = 1  # the version of run.json and of the files beside it
-STALE_S, STALE_ELSEWHERE_S = 60.0, 600.0  # a heartbeat this old speaks for a crash, here and on another host
+# a heartbeat this old speaks for a crash, here and on another host
+STALE_S: float = 60.0
+STALE_ELSEWHERE_S: float = 600.0
 
 PAPER_COLUMNS = ("title", "authors", "year", "link", "bibtex", "topic", "summary")
 CLAIM_COLUMNS = (
@@ -73,7 +75,7 @@ def read_state(folder: Path, now: float | None = None) -> RunState:
     ending, beat = read_ending(folder), heartbeat(folder)
     if ending is None and _crashed(record["sessions"][-1], (time.time() if now is None else now) - beat):
         # asked again: the run may have ended, and its process gone, since the first look
-        dead = {"status": "crashed", "finished": utc(beat), "wall_s": beat - seconds(record["started"])}
+        dead: dict[str, Any] = {"status": "crashed", "finished": utc(beat), "wall_s": beat - seconds(record["started"])}
         ending = read_ending(folder) or dead
     status = "running" if ending is None else ending.get("status", "finished")
     return RunState(folder, record, status, ending or {}, len(files), size)
@@ -138,7 +140,7 @@ def machine_row(state: RunState) -> dict[str, Any] | None:
     machine = state.record.get("machine") or {}
     if "machine_id" not in machine:
         return None
-    return {name: value for name, value in machine.items() if name != "load_avg"} | {"run_key": run_key(state.run_id)}
+    return {name: value for name, value in machine.items() if name != "load_avg"} | _seen(state)
 
 
 def claim_rows(state: RunState) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
@@ -147,19 +149,23 @@ def claim_rows(state: RunState) -> tuple[dict[str, Any] | None, list[dict[str, A
         told = json.loads((state.folder / "claims.json").read_bytes())
     except FileNotFoundError:
         return None, []
-    key, paper = run_key(state.run_id), told["paper"]
+    seen, paper = _seen(state), told["paper"]
     extra = {name: value for name, value in paper.items() if name not in (*PAPER_COLUMNS, "paper_id")}
-    row = {name: paper.get(name) for name in ("paper_id", *PAPER_COLUMNS)} | {"extra": extra, "run_key": key}
-    return row, [_claim_row(claim, key) for claim in told["claims"]]
+    row = {name: paper.get(name) for name in ("paper_id", *PAPER_COLUMNS)} | {"extra": extra} | seen
+    return row, [_claim_row(claim) | seen for claim in told["claims"]]
 
 
-def _claim_row(claim: dict[str, Any], key: int) -> dict[str, Any]:
+def _seen(state: RunState) -> dict[str, Any]:
+    """Which run saw a paper or a machine, and when it began: the newest one's word stands."""
+    return {"run_key": run_key(state.run_id), "seen": state.record["started"]}
+
+
+def _claim_row(claim: dict[str, Any]) -> dict[str, Any]:
     everything = claim.get("row", {name: value for name, value in claim.items() if name != "claim_hash"})
     text = json.dumps(everything, sort_keys=True)
     return {name: claim.get(name) for name in CLAIM_COLUMNS} | {
         "row": everything,
         "claim_hash": claim.get("claim_hash") or hashlib.sha256(text.encode()).hexdigest()[:16],
-        "run_key": key,
     }
 
 

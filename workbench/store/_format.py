@@ -90,7 +90,7 @@ def plain(value: Any) -> Any:
 
     Floats stay floats, NaN and infinities too. Mappings get text keys, sets are sorted by their text.
     """
-    if value is None or isinstance(value, bool | int | float) and type(value) in (bool, int, float):
+    if value is None or type(value) in (bool, int, float):
         return value
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()

@@ -12,6 +12,7 @@ from workbench.bundled import folder
 
 RUNS, CURRENT, LOCK, ANNOTATIONS = "runs", "CURRENT", ".lock", "annotations.jsonl"
 NEW = ".new-"  # a run folder under construction; renamed when its run.json is written
+PURGED = ".purged-"  # a run folder that is being removed
 
 _PROJECT = "parallel-workbench"
 _STUDY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -24,10 +25,12 @@ def locate(path: str | os.PathLike[str] | None = None) -> Path:
     """The folder of the store: `path`, else $WORKBENCH_STORE, else `store/` of the nearest checkout, else user data.
 
     The checkout is looked for from the working directory upwards; the user's data folder is
-    `$XDG_DATA_HOME/workbench` or `~/.local/share/workbench`. Nothing is created.
+    `$XDG_DATA_HOME/workbench` or `~/.local/share/workbench`. Nothing is created. Raises `ValueError` for a '?'.
     """
     chosen = path if path is not None else os.environ.get("WORKBENCH_STORE") or None
     if chosen is not None:
+        if "?" in str(chosen):
+            raise ValueError(f"path: {str(chosen)!r} must hold no '?', which DuckDB takes for the start of options")
         return Path(chosen).expanduser().absolute()
     here = Path.cwd()
     for candidate in (here, *here.parents):
@@ -83,9 +86,18 @@ def run_key(run_id: str) -> int:
     return (seconds << 24) | int(match[3], 16)
 
 
+def names(folder: Path) -> list[str]:
+    """The names in a folder, in no order; none when there is no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
+    except FileNotFoundError:
+        return []
+
+
 def segments(run_folder: Path) -> list[Path]:
     """The metrics files of a run, oldest first; each resume opened one."""
-    found = [(int(m[1] or 1), run_folder / m[0]) for m in map(_SEGMENT.fullmatch, os.listdir(run_folder)) if m]
+    found = [(int(m[1] or 1), run_folder / m[0]) for m in map(_SEGMENT.fullmatch, names(run_folder)) if m]
     return [path for _, path in sorted(found)]
 
 
@@ -101,7 +113,7 @@ def catalogue(root: Path, generation: int) -> Path:
 
 def generations(root: Path) -> list[int]:
     """The generations that lie in the store, oldest first."""
-    return sorted(int(m[1]) for m in map(_CATALOGUE.fullmatch, os.listdir(root)) if m) if root.is_dir() else []
+    return sorted(int(m[1]) for m in map(_CATALOGUE.fullmatch, names(root)) if m)
 
 
 def current_generation(root: Path) -> int:
@@ -114,5 +126,4 @@ def current_generation(root: Path) -> int:
 
 def run_folders(root: Path) -> list[str]:
     """The ids of all run folders, oldest first."""
-    runs = root / RUNS
-    return sorted(name for name in os.listdir(runs) if is_run_id(name)) if runs.is_dir() else []
+    return sorted(name for name in names(root / RUNS) if is_run_id(name))

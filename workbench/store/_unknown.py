@@ -29,7 +29,9 @@ def resolve(text: object, ids: Iterable[str]) -> str:
         return fitting[0]
     near = sorted(fitting)[:5] or difflib.get_close_matches(text, known, n=3, cutoff=0.3)
     told = f"; nearest are {', '.join(near)}" if near else "; the store holds no run like it"
-    raise UnknownRun(f"run_id: {text!r} names {'several runs' if fitting else 'no run'}{told if known else ' (no runs yet)'}")
+    raise UnknownRun(
+        f"run_id: {text!r} names {'several runs' if fitting else 'no run'}{told if known else ' (no runs yet)'}"
+    )
 
 
 def known_run(root: Path, run_id: object) -> str:

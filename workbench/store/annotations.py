@@ -1,7 +1,7 @@
 """Tags, notes and deletions: events appended to one file, folded by whoever reads. Nothing is rewritten.
 
-An event is a line `{"id", "at", "kind", "run_id", …}`. Deleting hides a run; `undo` takes the last event back; only
-`purge` removes files.
+An event is a line `{"id", "created_at", "kind", "run_id", …}`. Deleting hides a run; `undo` takes the last event back;
+only `purge` removes files.
 """
 
 import os
@@ -13,16 +13,16 @@ from typing import Any
 
 from workbench.store._folder import read_state, utc
 from workbench.store._format import append_line, read_lines
-from workbench.store._paths import ANNOTATIONS, RUNS, locate, run_folders
+from workbench.store._paths import ANNOTATIONS, PURGED, RUNS, locate, run_folders
 from workbench.store._unknown import known_run
 
 _UNDOABLE = ("tag", "untag", "note", "delete")
 
 
 def check_tags(tags: Sequence[str]) -> None:
-    """Raise `ValueError` unless `tags` are short texts."""
+    """Raise `TypeError` or `ValueError` unless `tags` are short texts."""
     if isinstance(tags, str):
-        raise ValueError(f"tags: {tags!r} must be a sequence of texts, such as [{tags!r}]")
+        raise TypeError(f"tags: {tags!r} must be a sequence of texts, such as [{tags!r}]")
     for tag_ in tags:
         if not isinstance(tag_, str) or not tag_.strip() or len(tag_) > 100:
             raise ValueError(f"tags: {tag_!r} must be a text of 1 to 100 characters")
@@ -39,9 +39,9 @@ def untag(run_id: str, *tags: str, path: str | os.PathLike[str] | None = None) -
 
 
 def note(run_id: str, text: str, path: str | os.PathLike[str] | None = None) -> None:
-    """Set the note of a run; an empty text removes it. Raises `UnknownRun` and `ValueError`."""
+    """Set the note of a run; an empty text removes it. Raises `UnknownRun` and `TypeError`."""
     if not isinstance(text, str):
-        raise ValueError(f"text: {text!r} must be a text")
+        raise TypeError(f"text: {text!r} must be a text")
     _annotate(path, "note", run_id, text=text)
 
 
@@ -70,7 +70,7 @@ def purge(path: str | os.PathLike[str] | None = None) -> list[str]:
 
     A deleted run that is still being written is kept. There is no undo.
     """
-    from workbench.store.sync import rebuild_locked, store_lock
+    from workbench.store._sync import rebuild_locked, store_lock
 
     root = locate(path)
     with store_lock(root):
@@ -81,12 +81,15 @@ def purge(path: str | os.PathLike[str] | None = None) -> list[str]:
             if folded["deleted"] and run_id in present and read_state(root / RUNS / run_id).ended
         )
         for run_id in doomed:
-            # the event first: a purge that was cut short is then finished by the next one
-            append_line(root / ANNOTATIONS, _event("purge", run_id))
-            shutil.rmtree(root / RUNS / run_id)
-        if doomed:
+            (root / RUNS / run_id).rename(root / RUNS / f"{PURGED}{run_id}")
+        leaving = sorted((root / RUNS).glob(f"{PURGED}*"))  # with those of a purge that was cut short
+        if leaving:
             rebuild_locked(root)
-    return doomed
+        for folder in leaving:
+            # the deletion stands until here, so that no reader sees the run again meanwhile
+            append_line(root / ANNOTATIONS, _event("purge", folder.name.removeprefix(PURGED)))
+            shutil.rmtree(folder)
+    return [folder.name.removeprefix(PURGED) for folder in leaving]
 
 
 def resumed(root: Path, run_id: str) -> None:
@@ -107,7 +110,7 @@ def standing_events(root: Path) -> list[dict[str, Any]]:
     return [
         event
         for at, event in enumerate(told)
-        if event["kind"] != "undo" and event["id"] not in undone and at >= purged.get(event["run_id"], -1)
+        if event["kind"] not in ("undo", "purge") and event["id"] not in undone and at > purged.get(event["run_id"], -1)
     ]
 
 
@@ -115,7 +118,7 @@ def fold(root: Path) -> dict[str, dict[str, Any]]:
     """{run id: {added, removed, note, deleted}} for each run with a standing annotation; note is None when unset."""
     folded: dict[str, dict[str, Any]] = {}
     for event in standing_events(root):
-        if event["kind"] not in _UNDOABLE and event["kind"] != "purge":
+        if event["kind"] not in _UNDOABLE:
             continue
         row = folded.setdefault(event["run_id"], {"added": [], "removed": [], "note": None, "deleted": False})
         match event["kind"]:
@@ -125,7 +128,7 @@ def fold(root: Path) -> dict[str, dict[str, Any]]:
                 row["removed"], row["added"] = _moved(event["tags"], row["removed"], row["added"])
             case "note":
                 row["note"] = event["text"]
-            case "delete" | "purge":
+            case "delete":
                 row["deleted"] = True
     return folded
 
@@ -148,4 +151,4 @@ def _annotate(path: str | os.PathLike[str] | None, kind: str, run_id: str, **fac
 
 
 def _event(kind: str, run_id: str, **facts: Any) -> dict[str, Any]:
-    return {"id": secrets.token_hex(4), "at": utc(), "kind": kind, "run_id": run_id, **facts}
+    return {"id": secrets.token_hex(4), "created_at": utc(), "kind": kind, "run_id": run_id, **facts}

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from workbench.store import _facts, annotations
 from workbench.store._folder import RUN_SCHEMA, heartbeat, read_ending, read_record, read_state, seconds, utc
@@ -19,7 +19,7 @@ def run(
     study: str,
     config: Any = None,
     *,
-    seed: int | None = None,
+    seed: SupportsIndex | None = None,
     path: str | os.PathLike[str] | None = None,
     tags: Sequence[str] = (),
     note: str = "",
@@ -54,13 +54,13 @@ def run(
         "packages": _facts.packages(),
         "sessions": [_session(git)],
     }
-    folder = create_folder(root, run_id, record, {"uncommitted.diff": diff} if diff else {})
-    return Run(folder, 1, 0, {})
+    draft = draft_folder(root, run_id, record, {"uncommitted.diff": diff} if diff else {})
+    return Run(draft.rename(root / RUNS / run_id), 1, 0, {})
 
 
-def create_folder(root: Path, run_id: str, record: Mapping[str, Any], artifacts: Mapping[str, bytes]) -> Path:
-    """Make a run's folder under a provisional name and rename it, so that nobody sees it without its record."""
-    folder, draft = root / RUNS / run_id, root / RUNS / f"{NEW}{run_id}"
+def draft_folder(root: Path, run_id: str, record: Mapping[str, Any], artifacts: Mapping[str, bytes]) -> Path:
+    """Make a run's folder under a provisional name; the caller renames it when nothing is missing in it any more."""
+    draft = root / RUNS / f"{NEW}{run_id}"
     draft.mkdir(parents=True)
     if artifacts:
         (draft / "artifacts").mkdir()
@@ -68,8 +68,7 @@ def create_folder(root: Path, run_id: str, record: Mapping[str, Any], artifacts:
         (draft / "artifacts" / name).write_bytes(data)
     (draft / "HEARTBEAT").touch()
     (draft / "run.json").write_text(dumps(record, indent=1) + "\n", encoding="utf-8")
-    draft.rename(folder)
-    return folder
+    return draft
 
 
 def resume(run_id: str, path: str | os.PathLike[str] | None = None) -> Run:
@@ -92,7 +91,9 @@ def resume(run_id: str, path: str | os.PathLike[str] | None = None) -> Run:
     write_json(folder / "run.json", read_record(folder) | {"sessions": sessions})
     files = segments(folder)
     segment = len(sessions)
-    resumed = Run(folder, segment, last_step(files) + 1, {k: v for k, v in earlier.items() if isinstance(v, float | int)})
+    resumed = Run(
+        folder, segment, last_step(files) + 1, {k: v for k, v in earlier.items() if isinstance(v, float | int)}
+    )
     if diff:
         resumed.artifact(f"uncommitted-{segment}.diff", diff)
     for marker in ("FAILED", "DONE"):

@@ -1,7 +1,7 @@
 """A run writes: its own folder and nothing else. No database, no lock, no buffer, so nothing is lost when it is killed.
 
-    with store.run("my-idea", config={"learning_rate": 1e-3}) as run:
-        run.log(step=0, loss=1.0)
+with store.run("my-idea", config={"learning_rate": 1e-3}) as run:
+    run.log(step=0, loss=1.0)
 """
 
 import os
@@ -30,6 +30,7 @@ from workbench.store._paths import check_study, segment_name
 
 HEARTBEAT_S = 5.0
 _ROWS_PER_WRITE = 10_000
+_STEP_LIMIT = 2**63
 _SIDE_FILE_TAKEN = ("run", "claims", "DONE", "FAILED")
 
 
@@ -51,7 +52,7 @@ class Run:
         self._ended = threading.Event()
         threading.Thread(target=_beat, args=(folder / "HEARTBEAT", self._ended), daemon=True).start()
 
-    def log(self, /, step: int | None = None, **metrics: Any) -> None:
+    def log(self, /, step: Any = None, **metrics: Any) -> None:
         """Append one value of each metric at `step`, durable when the call returns; without `step`, the next one.
 
         A value is a real scalar of Python, numpy or JAX, NaN and infinities included. Raises `ValueError` that names
@@ -61,18 +62,16 @@ class Run:
             return
         parts, names = [], self._names
         for name, value in metrics.items():
-            if type(value) is not float or value - value != 0.0:
-                text = metric_value(name, value)
-            else:
-                text = repr(value)
+            finite = type(value) is float and value - value == 0.0
+            text = repr(value) if finite else metric_value(name, value)
             parts.append((names.get(name) or self._name(name)) + text)
-        if step is not None and type(step) is not int:
-            step = step_text(step)
         with self._lock:
             if step is None:
                 step = self._next
+            if type(step) is not int or not -_STEP_LIMIT <= step < _STEP_LIMIT:
+                step = step_text(step)
             self._next = step + 1
-            line = f'{{"s":{step},"t":{time.time():.6f},"m":{{{",".join(parts)}}}}}\n'.encode()
+            line = f'{{"s":{step},"t":{time.time_ns() // 1000},"m":{{{",".join(parts)}}}}}\n'.encode()
             self._write(line)
 
     def log_many(self, /, step: Any = None, **columns: Any) -> None:
@@ -89,10 +88,10 @@ class Run:
             return
         # the keys go through % formatting, so a percent sign in a name is doubled
         body = ",".join(name.replace("%", "%%") + "%r" for name in texts)
-        row = f'{{"s":%d,"t":{time.time():.6f},"m":{{{body}}}}}\n'
+        row = f'{{"s":%d,"t":{time.time_ns() // 1000},"m":{{{body}}}}}\n'
         with self._lock:
             first = self._next
-            steps = range(first, first + length) if step is None else [step_text(s) for s in step]
+            steps = [step_text(s) for s in (range(first, first + length) if step is None else step)]
             self._next = steps[-1] + 1
             for at in range(0, length, _ROWS_PER_WRITE):
                 chunk = slice(at, at + _ROWS_PER_WRITE)
@@ -102,7 +101,7 @@ class Run:
     def artifact(self, name: str, data: bytes | str | Path) -> Path:
         """Keep bytes, text (str) or a copy of a file (Path) as `artifacts/<name>`; returns where it lies.
 
-        Raises `ValueError` for a name that leaves the folder, `FileNotFoundError` for a file that is not there.
+        Raises `ValueError` for a name that leaves the folder, `TypeError` for other data, `FileNotFoundError`.
         """
         target = self.path / "artifacts" / name
         if not name or Path(name).is_absolute() or ".." in Path(name).parts:
@@ -115,7 +114,7 @@ class Run:
         elif isinstance(data, bytes | bytearray | memoryview | str):
             write_bytes(target, data.encode() if isinstance(data, str) else bytes(data))
         else:
-            raise ValueError(f"data: {type(data).__name__} must be bytes, text (str) or the path of a file (Path)")
+            raise TypeError(f"data: {type(data).__name__} must be bytes, text (str) or the path of a file (Path)")
         return target
 
     def result(self, row: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ import string
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,8 @@ class Study:
 def load(toml: Path) -> Study:
     """The study whose claims stand in `toml` and whose code stands beside it under the same name.
 
-    Raises `ClaimError` for the TOML, and `AttributeError` when the module lacks `PRESETS` or `run`.
+    Raises `ClaimError` for the TOML, `AttributeError` when the module lacks `PRESETS` or `run`, and `TypeError` for a
+    preset that is no dataclass.
     """
     paper, claims = load_claims(toml)
     needs = load_needs(toml)
@@ -70,6 +71,9 @@ def load(toml: Path) -> Study:
         raise AttributeError(
             f"{toml.with_suffix('.py')}: PRESETS must hold 'quick', and holds {sorted(module.PRESETS)}"
         )
+    for name, config in module.PRESETS.items():
+        if not is_dataclass(config) or isinstance(config, type):
+            raise TypeError(f"{toml.with_suffix('.py')}: PRESETS[{name!r}] must be an instance of a frozen dataclass")
     return Study(paper, claims, module.PRESETS, module.run, needs)
 
 
@@ -237,12 +241,10 @@ def _import(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"a study needs {path.name} beside its TOML, in {path.parent}")
     name = f"workbench.studies.{path.stem.replace('-', '_')}"
-    if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path):
-        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None  # a .py path always has a loader
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    sys.modules[name] = module  # dataclasses look their module up while it is executed
     spec.loader.exec_module(module)
     return module

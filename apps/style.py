@@ -1,0 +1,98 @@
+"""The look of the pages: one style sheet, and the small pieces of HTML that several pages share."""
+
+import html
+from typing import Any
+
+from workbench import display
+
+INK, DIM, LINE, ACCENT = "#1A1A1A", "#5F5F5F", "#E3E5E8", display.PALETTE["measured"]
+FONT = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif"
+
+CSS = f"""
+:host{{font:15px/1.5 {FONT};color:{INK};}}
+h1{{font-size:1.6rem;line-height:1.2;margin:0;font-weight:650;letter-spacing:-.01em}}
+h2{{font-size:1.05rem;margin:0;font-weight:650}}
+p{{margin:.25rem 0}}
+.dim{{color:{DIM}}}
+.small{{font-size:13px}}
+a{{color:{ACCENT};text-decoration:none}}
+a:hover{{text-decoration:underline}}
+a:focus-visible,summary:focus-visible{{outline:2px solid {ACCENT};outline-offset:2px;border-radius:4px}}
+code,pre{{background:#F4F5F7;border-radius:6px;font:13px/1.5 ui-monospace,'DejaVu Sans Mono',Menlo,monospace}}
+code{{padding:.12em .4em;overflow-wrap:anywhere}}
+pre{{padding:.7rem .9rem;overflow-x:auto;margin:.4rem 0;white-space:pre}}
+.wide{{overflow-x:auto}}
+table{{border-collapse:collapse;font-variant-numeric:tabular-nums}}
+th{{text-align:left;font-weight:600;color:{DIM};font-size:13px}}
+dl{{display:grid;grid-template-columns:8.2rem 1fr;gap:.35rem .9rem;margin:.5rem 0}}
+dt{{color:{DIM}}}dd{{margin:0;overflow-wrap:anywhere}}
+"""
+
+NAV = f"""
+nav{{display:flex;flex-direction:column;gap:2px;padding:6px 10px 10px}}
+nav a{{padding:.5rem .8rem;border-radius:8px;color:{INK};font-size:15px;display:block}}
+nav a:hover{{background:#F0F2F5;text-decoration:none}}
+nav a[aria-current]{{background:#E6F0F7;color:#00517F;font-weight:600}}
+"""
+
+MATRIX = f"""
+table.matrix{{width:100%}}
+.tall{{max-height:26rem;overflow-y:auto}}
+.matrix th,.matrix td{{padding:.45rem .7rem;border-bottom:1px solid {LINE};vertical-align:middle}}
+.matrix tbody tr:hover{{background:#F8F9FB}}
+.matrix td.n{{text-align:center}}
+.matrix th.n{{text-align:center;width:5.4rem;vertical-align:bottom;line-height:1.3}}
+.matrix th.n b{{display:block;font-size:15px}}
+.matrix .name{{min-width:15rem}}
+.matrix .count{{display:inline-block;min-width:1.9em;padding:.1em .55em;border-radius:1em;text-align:center;
+ font-weight:600;border:1.5px solid;white-space:nowrap}}
+@media(max-width:600px){{.matrix .name{{min-width:9rem}}.matrix th,.matrix td{{padding:.4rem .35rem}}}}
+.matrix .title{{color:{DIM};font-size:13px;display:block;line-height:1.4}}
+.matrix .none{{color:#C4C7CC}}
+"""
+
+TILES = f"""
+ul.tiles{{display:grid;grid-template-columns:repeat(auto-fit,minmax(128px,1fr));gap:10px;list-style:none;padding:0;margin:0}}
+.tiles a{{display:block;border:1px solid {LINE};border-radius:10px;padding:.6rem .6rem;color:{INK};background:#fff}}
+.tiles a:hover{{border-color:#B9BEC6;text-decoration:none}}
+.tiles strong{{display:block;font-size:1.55rem;line-height:1.15;font-weight:650}}
+.tiles .zero strong{{color:#B4B8BE}}
+.tiles span{{font-size:12.5px;white-space:nowrap}}
+ul.rows{{list-style:none;padding:0;margin:.3rem 0 0}}
+.rows li{{display:grid;grid-template-columns:10rem 1fr;gap:.2rem .8rem;padding:.45rem 0;border-bottom:1px solid {LINE}}}
+.rows li:last-child{{border-bottom:0}}
+@media(max-width:600px){{.rows li{{grid-template-columns:1fr}}}}
+"""
+
+TABLE = f"""
+:host .tabulator{{border:0;font:14px/1.45 {FONT};background:#fff}}
+.tabulator .tabulator-header{{background:#fff;border-bottom:1.5px solid #B9BEC6;font-weight:600;color:{DIM}}}
+.tabulator .tabulator-header .tabulator-col{{background:#fff;border-right:0}}
+.tabulator-row{{background:#fff!important;border-bottom:1px solid {LINE};cursor:pointer}}
+.tabulator-row:hover{{background:#F4F7FA!important}}
+.tabulator-row.tabulator-selected{{background:#E6F0F7!important}}
+.tabulator-row .tabulator-cell{{border-right:0;padding:8px 10px;color:{INK}}}
+.tabulator .tabulator-footer{{background:#fff;border-top:0}}
+"""
+
+
+def chip_link(verdict: str, n: int, href: str) -> str:
+    """A count that carries the colour and the icon of its verdict, and leads to the claims behind it."""
+    style = display.VERDICTS[verdict]
+    look = f"background:{style.colour};color:#fff" if style.solid else f"background:#fff;color:{style.colour}"
+    said = f"{n} {verdict}: {style.meaning}"
+    return (
+        f'<a href="{html.escape(href, quote=True)}" title="{html.escape(said, quote=True)}" '
+        f'aria-label="{html.escape(said, quote=True)}"><span class="count" '
+        f'style="{look};border-color:{style.colour}">{style.icon} {n}</span></a>'
+    )
+
+
+def evidence_mark(evidence: str) -> str:
+    """The mark and the word of an evidence, explained on hover."""
+    return f'<span title="{display.EVIDENCE_HELP[evidence]}">{display.EVIDENCE[evidence]} {evidence}</span>'
+
+
+def definitions(facts: dict[str, Any]) -> str:
+    """A list of names and values; values are HTML already, and empty ones are left out."""
+    return "<dl>" + "".join(f"<dt>{html.escape(k)}</dt><dd>{v}</dd>" for k, v in facts.items() if v) + "</dl>"

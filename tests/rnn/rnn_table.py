@@ -1,0 +1,135 @@
+"""The contract's table: a new solver, scan or cell joins by one entry, and is then held against everything else."""
+
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from workbench import rnn
+
+
+def gru(key, dtype):
+    cell = rnn.ParaGRU(6, 8, heads=2)
+    return cell, cell.init(key, dtype)
+
+
+def lstm(key, dtype):
+    cell = rnn.ParaLSTM(6, 8, heads=2, initialisation="released")
+    return cell, cell.init(key, dtype)
+
+
+def linear(key, dtype):
+    cell = rnn.LinearGRU(6, 8)
+    return cell, cell.init(key, dtype)
+
+
+def _elementwise(h, x, params):
+    return jnp.tanh(params["a"] * h + x)
+
+
+def _grouped(h, x, params):
+    return jnp.tanh(jnp.einsum("gij,gj->gi", params["m"], h) + x)
+
+
+def _mixing(h, x, params):
+    return params["w"] @ jnp.tanh(h) + x
+
+
+def diagonal(key, dtype):
+    return _elementwise, {"a": jax.random.uniform(key, (6,), dtype)}
+
+
+def block(key, dtype):
+    return rnn.Function(_grouped, "block"), {"m": 0.4 * jax.random.normal(key, (3, 2, 2), dtype)}
+
+
+def dense(key, dtype):
+    return _mixing, {"w": 0.25 * jax.random.normal(key, (6, 6), dtype)}
+
+
+CELLS = {f.__name__: f for f in (gru, lstm, linear, diagonal, block, dense)}
+SOLVERS = {
+    "sequential": rnn.Sequential(),
+    "bptt": rnn.Sequential(adjoint="bptt"),
+    "newton": rnn.Newton(),
+    "damped": rnn.Newton(damping=0.9),
+    "fixed": rnn.Newton(steps=9),
+}
+SCANS = {
+    "serial": rnn.Serial(),
+    "associative": rnn.Associative(),
+    "two-level-4": rnn.TwoLevel(chunk=4),
+    "two-level-long": rnn.TwoLevel(chunk=5000),
+    "two-level-tree": rnn.TwoLevel(chunk=8, carries=rnn.Associative()),
+}
+FACTORS = {
+    "cell": list(CELLS),
+    "solver": list(SOLVERS),
+    "scan": list(SCANS),
+    "length": [1, 2, 7, 1000],
+    "dtype": ["float64", "float32"],
+    "batch": ["none", "3", "2x2"],
+    "guess": ["input", "zeros", "array", "callable"],
+}
+BATCHES = {"none": (), "3": (3,), "2x2": (2, 2)}
+
+
+def pairwise(factors: dict[str, list]) -> list[dict[str, Any]]:
+    """Rows in which every pair of levels of any two factors occurs together at least once (greedy, deterministic)."""
+    names = list(factors)
+    todo = {((a, i), (b, j)) for a, b in itertools.combinations(names, 2) for i in factors[a] for j in factors[b]}
+    order = sorted(todo, key=str)
+    rows = []
+    while todo:
+        row = dict(next(pair for pair in order if pair in todo))
+        for name in names:
+            if name not in row:
+                row[name] = max(factors[name], key=lambda level: len(todo & _pairs(row | {name: level}, names)))
+        todo -= _pairs(row, names)
+        rows.append(row)
+    return rows
+
+
+def _pairs(row: dict, names: list[str]) -> set:
+    present = [(n, row[n]) for n in names if n in row]
+    return set(itertools.combinations(present, 2))
+
+
+def problem(cell: str, length: int, dtype: str, batch: tuple[int, ...]):
+    """Cell, params, x, h0 != 0 of one row; plain functions take no batch."""
+    keys = jax.random.split(jax.random.key(7), 3)
+    made, params = CELLS[cell](keys[0], jnp.dtype(dtype))
+    if isinstance(made, rnn.AbstractCell):
+        x = jax.random.normal(keys[1], (*batch, length, made.input_dim), dtype)
+        h0 = 0.5 * jax.random.normal(keys[2], (*batch, *made.state_shape), dtype)
+    else:
+        shape = (3, 2) if cell == "block" else (6,)
+        x = jax.random.normal(keys[1], (length, *shape), dtype)
+        h0 = 0.5 * jax.random.normal(keys[2], shape, dtype)
+    return made, params, x, h0
+
+
+def reference(cell, params, x, h0):
+    """The states by `lax.scan`, with nothing of ours but one step of the cell."""
+    if not isinstance(cell, rnn.AbstractCell):
+        f = cell.f if isinstance(cell, rnn.Function) else cell
+
+        def plain(h, x_t):
+            h = f(h, x_t, params)
+            return h, h
+
+        return lax.scan(plain, h0, x)[1]
+
+    def step(h, x_t):
+        h = cell.step(params, h, cell.project(params, x_t))
+        return h, h
+
+    states = lax.scan(step, h0, jnp.moveaxis(x, -2, 0))[1]
+    return jnp.moveaxis(states, 0, x.ndim - 2)
+
+
+def close(tree, expected, atol, rtol=0.0):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol), tree, expected)

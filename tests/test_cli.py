@@ -1,0 +1,154 @@
+"""The command, from outside: what people type and what they get."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workbench import expected, runner, studies
+from workbench.study import Needs
+
+TOY = Path(__file__).parent / "toy"
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A 57th paper: two files in a folder of their own, and an empty store."""
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    for name in ("amdahl.toml", "amdahl.py"):
+        (folder / name).write_text((TOY / name).read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setenv("WORKBENCH_STUDIES", str(folder))
+    monkeypatch.setenv("WORKBENCH_STORE", str(tmp_path / "store"))
+    return folder
+
+
+def workbench(*words, code=0):
+    done = subprocess.run(
+        [sys.executable, "-m", "workbench.cli", *words], capture_output=True, text=True, encoding="utf-8", timeout=120
+    )
+    assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout, done.stderr
+
+
+def test_help_loads_nothing_heavy():
+    """Its speed is measured in benchmarks/command.py; here, that nothing that costs seconds is imported."""
+    heavy = "('jax', 'panel', 'polars', 'duckdb', 'scipy', 'numpy')"
+    code = f"import sys; from workbench import cli; assert not set({heavy}) & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert "reproduce" in workbench("--help")[0]
+
+
+def test_a_paper_of_two_files_goes_through_every_room(toy):
+    out, _ = workbench("list")
+    assert "amdahl" in out
+    rows = json.loads(workbench("reproduce", "amdahl", "--json")[0])
+    assert [row["claim"] for row in rows] == ["limit", "mainframe"]
+    assert (rows[0]["verdict"], rows[0]["negative_control_failed"]) == ("reproduced", True)
+    assert (rows[1]["verdict"], rows[1]["verdict_reason"]) == ("not testable", "needs the machine")
+    assert 19.5 < rows[0]["measured"] < 19.7
+    assert rows[0]["published_text"] == "19.6x"
+    assert "amdahl" in workbench("runs")[0]
+    shown, _ = workbench("show", "amdahl")
+    assert "Amdahl" in shown
+    assert "reproduced" in shown
+
+
+def test_tampering_with_a_published_value_turns_the_verdict(toy):
+    workbench("reproduce", "amdahl", "--json")
+    file = toy / "amdahl.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace("published = 19.6", "published = 29.6"), encoding="utf-8")
+    rows = json.loads(workbench("reproduce", "amdahl", "--json")[0])
+    assert rows[0]["verdict"] == "contradicted"
+    assert "contradicted" in workbench("show", "amdahl")[0]
+
+
+def test_strict_compares_with_the_accepted_verdicts_in_both_directions(toy):
+    workbench("reproduce", "amdahl", "--accept")
+    assert expected.read("amdahl") == {"limit": {"verdict": "reproduced", "control_failed": True}}
+    workbench("reproduce", "amdahl", "--strict")
+    file = toy / "amdahl.expected.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace("reproduced", "contradicted"), encoding="utf-8")
+    _, err = workbench("reproduce", "amdahl", "--strict", code=3)
+    assert "amdahl.limit: expected contradicted" in err.replace("\n", " ")
+
+
+def test_a_crash_is_told_kept_and_exits_with_1(toy):
+    code = (toy / "amdahl.py").read_text(encoding="utf-8")
+    (toy / "amdahl.py").write_text(code.replace("    for step", "    raise RuntimeError('no luck')\n    for step"))
+    out, err = workbench("reproduce", "amdahl", "--json", code=1)
+    assert "no luck" in err
+    assert json.loads(out)[0]["verdict"] == "untested"
+    assert "failed" in workbench("runs", "--status", "failed")[0]
+
+
+def test_resume_leaves_out_what_is_finished(toy):
+    runner.run(["amdahl"])
+    before = runner.run(["amdahl"])[0]
+    again = runner.run(["amdahl"], resume=True)[0]
+    assert (again.run, again.seconds) == (before.run, 0.0)
+
+
+def test_compare_names_only_what_differs(toy):
+    ids = [runner.run(["amdahl"], preset=preset)[0].run for preset in ("quick", "full")]
+    out, _ = workbench("compare", *ids)
+    assert "tasks" in out
+    assert "2000000" in out
+    assert "serial_share" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["show", "pararn"], "did you mean pararnn"),
+        (["reproduce", "pararnn", "--jobs", "0"], "jobs: 0 must be at least 1"),
+        (["compare", "aaa", "bbb"], "run: 'aaa' fits 0 runs"),
+        (["dashboard", "--address", "0.0.0.0"], "basic"),
+    ],
+)
+def test_a_mistake_ends_with_one_sentence(toy, words, told):
+    _, err = workbench(*words, code=2)
+    assert told in err
+    assert "Traceback" not in err
+
+
+def test_store_commands(toy, tmp_path):
+    workbench("reproduce", "amdahl", "--json")
+    for words in (["sync"], ["check"], ["rebuild"], ["export", str(tmp_path / "out")]):
+        assert workbench("store", *words)[0]
+    assert (tmp_path / "out" / "results.parquet").exists()
+
+
+def test_report(toy, tmp_path):
+    workbench("reproduce", "amdahl", "--json")
+    workbench("report", "amdahl", "--html", str(tmp_path / "report.html"))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "19.6x" in page
+    assert "reproduced" in page
+    for outside in ("http-equiv", "<script", 'src="http', "@import"):
+        assert outside not in page
+
+
+def test_the_environment_of_a_child_is_what_the_study_needs(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--kept=1")
+    env = runner.environment(Needs(devices=4, x64=True, xla_flags=("--asked=2",)))
+    assert env["XLA_FLAGS"].split() == ["--kept=1", "--asked=2", "--xla_force_host_platform_device_count=4"]
+    assert env["JAX_ENABLE_X64"] == "1"
+    assert runner.lacking(Needs(extras=("dev",))) == []
+    monkeypatch.setattr(runner.shutil, "which", lambda name: None)
+    assert "GPU" in runner.lacking(Needs(gpu=True))[0]
+
+
+def test_doctor_finds_a_broken_study(toy):
+    assert "study amdahl" in workbench("doctor")[0]
+    (toy / "amdahl.toml").write_text("[paper]\n")
+    assert "amdahl.toml" in workbench("doctor", code=1)[0]
+
+
+def test_folders_of_studies_must_exist(monkeypatch):
+    monkeypatch.setenv("WORKBENCH_STUDIES", os.pathsep.join(["/no/such/folder"]))
+    with pytest.raises(FileNotFoundError, match="WORKBENCH_STUDIES"):
+        studies.find()

@@ -1,0 +1,109 @@
+"""The scoreboard in the terminal, and the report as one file that asks nobody for anything."""
+
+import html.parser
+import io
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "apps"))
+
+from example_store import PAPERS, TOY, fill, named_studies  # noqa: E402
+
+from workbench import store  # noqa: E402
+from workbench.report import report, report_text  # noqa: E402
+from workbench.scoreboard import scoreboard  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    path = tmp_path_factory.mktemp("store")
+    with named_studies(PAPERS, TOY):
+        fill(path)
+        with store.open(path) as log:
+            yield log
+
+
+def printed(table, width=170):
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def line(text, words):
+    found = [one for one in text.splitlines() if words in one]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_a_line_holds_published_here_ratio_evidence_and_verdict(log):
+    text = printed(report_text(scoreboard(log, ["lanes"])))
+    row = line(text, "Eight lanes finish")
+    for part in ("lanes", "7.4x", "7.39 [7.27, 7.51]", "0.999", "●", "✓ reproduced"):
+        assert part in row
+    assert "◐" in line(text, "Under load")
+    assert "✗ contradicted" in line(text, "Memory grows")
+    assert "(stale)" in line(text, "Two lanes gain")
+
+
+def test_claims_that_cannot_be_tested_fold_to_a_count_unless_everything(log):
+    rows = scoreboard(log, ["lanes", "amdahl"])
+    text = printed(report_text(rows))
+    assert text.count("1 more claim, listed with --everything") == 2
+    assert "512 accelerators" not in text
+    everything = printed(report_text(rows, everything=True))
+    assert "∅ not testable (needs 512 accelerators)" in everything
+    assert "--everything" not in everything
+
+
+def test_tested_claims_come_first(log):
+    text = printed(report_text(scoreboard(log, ["amdahl", "lanes"])))
+    assert text.index("Eight lanes") < text.index("With 5 % serial work")
+
+
+def test_square_brackets_in_a_toml_are_text_not_markup(log):
+    rows = scoreboard(log, ["lanes"])
+    rows = rows.with_columns(published_text=rows["published_text"] + "[red]")
+    assert "7.4x[red]" in printed(report_text(rows))
+
+
+class Links(html.parser.HTMLParser):
+    """Everything that a browser would fetch, and every tag."""
+
+    def __init__(self):
+        super().__init__()
+        self.fetched, self.tags, self.open = [], set(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag != "a":
+            self.fetched += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
+
+
+def test_the_report_is_one_file_without_script_or_request(log):
+    text = report(log, ["lanes", "amdahl"])
+    seen = Links()
+    seen.feed(text)
+    assert seen.fetched == []
+    assert not {"script", "link", "iframe", "img"} & seen.tags
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_the_report_holds_counts_plot_reason_machine_and_command(log):
+    text = report(log, ["lanes", "amdahl"])
+    assert text.count("<svg") == 2
+    assert "14 claims of 2 papers" in text
+    assert "not in [0.9, 1.1]" in text
+    assert "workbench reproduce lanes --preset quick" in text
+    assert "workbench reproduce lanes --preset full" in text
+    assert "(not verified)" in text
+    assert "GiB" in text
+
+
+def test_one_paper_alone(log):
+    assert "Amdahl" not in report(log, ["lanes"])
+    with pytest.raises(KeyError, match="nothing-of-the-kind"):
+        report(log, ["nothing-of-the-kind"])
