@@ -43,9 +43,10 @@ class ClaimsView:
     def __init__(self, state: ClaimsState) -> None:
         self.state = state
         self.matrix = markup("", MATRIX)
-        self.figures = pmui.Column(sizing_mode="stretch_width", margin=0)
+        self.figures = pn.Column(sizing_mode="stretch_width", margin=0)
         self.table = _table()
         self.ids: list[str] = []
+        self.narrow: bool | None = None  # until the browser has told, a skeleton stands where the figure will
         self.told = markup("")
         self.evidence = markup("", STYLE)
         self.drawer, self.panel = _drawer(self.evidence)
@@ -53,8 +54,8 @@ class ClaimsView:
         self.copy_claim, self._renew_claim_copy = copy_button(self._claim_python)
         self.filters = _filters(state)
         self.table.on_click(self._clicked)
-        state.param.watch(lambda _: self.redraw(), ["papers", "verdicts", "evidence", "text", "version"])
-        state.param.watch(lambda _: self.show(), "claim")
+        state.param.watch(lambda *_: self.redraw(), ["papers", "verdicts", "evidence", "text", "version"])
+        state.param.watch(lambda *_: self.show(), "claim")
         self.drawer.param.watch(self._closed, "open")
         follow(state.source, lambda: state.param.update(version=state.source.version))
         self.redraw()
@@ -70,7 +71,7 @@ class ClaimsView:
             card(self.told, self.table, title="Claims", tools=[*downloads(self.state.rows, "claims"), self.copy]),
         ]
         self.panel.append(self.copy_claim)
-        return page("claims", SENTENCE, [group("Filter", *self.filters, reset)], main, self.drawer)
+        return page("claims", SENTENCE, [group("Filter", *self.filters, reset)], main, self.drawer, self._narrow)
 
     def redraw(self) -> None:
         """Everything that follows from the filters and the store."""
@@ -96,13 +97,21 @@ class ClaimsView:
             self._renew_claim_copy()
         self.drawer.open = row is not None
 
+    def _narrow(self, narrow: bool) -> None:
+        if narrow != self.narrow:
+            self.narrow = narrow
+            self.figures.objects = self._figures(self.state.rows())
+
     def _figures(self, rows: pl.DataFrame) -> list[Any]:
         if not rows["run_id"].drop_nulls().len():
             return [empty("None of these claims has been tested here yet", "workbench reproduce")]
+        if self.narrow is None:
+            return [pmui.Skeleton(height=320, sizing_mode="stretch_width", margin=0)]
         tested = rows.filter(pl.col("run_id").is_not_null())
-        wide, narrow = (self._figure(tested, labels) for labels in ("left", "above"))
-        switch = pmui.BreakpointSwitcher(large=wide, small=narrow, breakpoint="md", sizing_mode="stretch_width")
-        return [switch, markup(f'<p class="dim small">{_note(rows)}</p>')]
+        return [
+            self._figure(tested, "above" if self.narrow else "left"),
+            markup(f'<p class="dim small">{_note(rows)}</p>'),
+        ]
 
     def _figure(self, rows: pl.DataFrame, labels: str) -> pn.pane.Bokeh:
         figure = signature(rows, labels=labels, limit=MOST_DRAWN)

@@ -16,6 +16,9 @@ from apps.source import Source
 SENTENCE = "Everything that was run here, running or ended: select runs to lay their curves over each other."
 _REDRAW = ["selected", "metrics", "x", "log_x", "log_y", "smoothing"]
 
+# Two figures beside each other where there is room, below each other on a phone.
+_BESIDE = {"flex": "1 1 min(400px, 100%)", "min-width": "0"}
+
 
 def create(source: Source) -> pmui.Page:
     """The page for one session."""
@@ -30,7 +33,7 @@ class RunsView:
 
     def __init__(self, state: RunsState) -> None:
         self.state = state
-        self.plots = pmui.Column(sizing_mode="stretch_width", margin=0)
+        self.plots = pn.FlexBox(sizing_mode="stretch_width", margin=0, gap="12px")
         self.told, self.numbers, self.diff = markup(""), markup(""), markup("")
         self.diff_card = card(self.diff, title="What differs")
         self.table = list_table()
@@ -39,9 +42,9 @@ class RunsView:
         self.filters, self.axes = _filters(state), _axes(state)
         self._filling = False
         self.table.param.watch(self._picked, "selection")
-        state.param.watch(lambda _: self.list_runs(), ["studies", "statuses", "tags", "text"])
-        state.param.watch(lambda _: self.draw(), _REDRAW)
-        state.param.watch(lambda _: self.refresh(), "version")
+        state.param.watch(lambda *_: self.list_runs(), ["studies", "statuses", "tags", "text"])
+        state.param.watch(lambda *_: self.draw(), _REDRAW)
+        state.param.watch(lambda *_: self.refresh(), "version")
         follow(state.source, lambda: state.param.update(version=state.source.version))
         self.list_runs()
         self.draw()
@@ -93,8 +96,8 @@ class RunsView:
         elif not self.curves.figures:
             self.plots.objects = [markup(f'<p class="dim" style="padding:2rem 0">{self._nothing()}</p>')]
         else:
-            panes = [pn.pane.Bokeh(fig, sizing_mode="stretch_width", margin=0) for fig in self.curves.figures]
-            self.plots.objects = [pmui.Grid(*(_half(pane, len(panes)) for pane in panes), container=True, spacing=2)]
+            look: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0, "styles": _BESIDE}
+            self.plots.objects = [pn.pane.Bokeh(fig, **look) for fig in self.curves.figures]
         self._below()
 
     def _nothing(self) -> str:
@@ -122,11 +125,6 @@ class RunsView:
 
 def _hint() -> str:
     return '<p class="dim">Tick a run in the list.</p>'
-
-
-def _half(pane: Any, count: int) -> pmui.Grid:
-    """A figure in the grid: two beside each other on a wide page, below each other on a phone."""
-    return pmui.Grid(pane, size={"xs": 12, "lg": 12 if count == 1 else 6}, sizing_mode="stretch_width")
 
 
 def _filters(state: RunsState) -> list[Any]:

@@ -8,11 +8,13 @@ from typing import Any
 import panel as pn
 
 from apps import claims, runs, scoreboard
+from apps.shell import PAGES
 from apps.source import Source
 from workbench import store as stores
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 SYNC_EVERY_S = 10.0
+TITLES = {"/": PAGES["./"], "/claims": PAGES["claims"], "/runs": PAGES["runs"]}
 
 
 def applications(path: str | Path | None = None) -> dict[str, Callable[[], Any]]:
@@ -64,7 +66,8 @@ def serve(
     chosen = settings(port, address, basic_auth, cookie_secret)
     keep_synced(store)
     pages: Any = applications(store)
-    return pn.serve(pages, title="Parallel workbench", show=show, threaded=threaded, index=None, **chosen)
+    titles: Any = {url: f"{TITLES[url]} · Parallel workbench" for url in pages}
+    return pn.serve(pages, title=titles, show=show, threaded=threaded, index=None, **chosen)
 
 
 def keep_synced(path: str | Path | None, every_s: float = SYNC_EVERY_S) -> threading.Event:

@@ -34,8 +34,18 @@ _THEME = {
 _CARD = {"border": f"1px solid {LINE}", "borderRadius": "12px", "boxShadow": "none", "padding": "16px 18px"}
 
 
-def page(active: str, sentence: str, controls: Sequence[Any], main: Sequence[Any], aside: Any = None) -> pmui.Page:
-    """One page: `active` is its key in `PAGES`, `controls` stand in the left bar, `aside` is a drawer on the right."""
+def page(
+    active: str,
+    sentence: str,
+    controls: Sequence[Any],
+    main: Sequence[Any],
+    aside: Any = None,
+    narrow: Callable[[bool], object] = lambda narrow: None,
+) -> pmui.Page:
+    """One page: `active` is its key in `PAGES`, `controls` stand in the left bar, `aside` is a drawer on the right.
+
+    `narrow` is told whether the window is as narrow as a phone, first when the page is there.
+    """
     title = PAGES[active]
     links = "".join(
         f'<a href="{url}"{" aria-current=page" if url == active else ""}>{html.escape(name)}</a>'
@@ -61,8 +71,11 @@ def page(active: str, sentence: str, controls: Sequence[Any], main: Sequence[Any
 
     def fold(event: param.parameterized.Event) -> None:
         # once the page is there: a change of it does not reach a browser that is still mounting it
-        shown = event.new is switch.large
-        pn.state.onload(lambda: setattr(frame, "sidebar_open", shown))
+        def apply() -> None:
+            frame.sidebar_open = event.new is switch.large
+            narrow(event.new is switch.small)
+
+        pn.state.onload(apply)
 
     switch.param.watch(fold, "current")
     return frame
@@ -141,8 +154,10 @@ def _download(rows: Callable[[], pl.DataFrame], name: str, kind: str) -> pmui.Fi
         return buffer
 
     label = {"csv": "CSV", "parquet": "Parquet"}[kind]
-    look: dict[str, Any] = {"variant": "text", "size": "small", "margin": 0}
-    return pmui.FileDownload(callback=write, filename=f"{name}.{kind}", label=label, embed=False, auto=True, **look)
+    look: dict[str, Any] = {"embed": False, "auto": True, "size": "small", "margin": 0}
+    button = pmui.FileDownload(callback=write, filename=f"{name}.{kind}", label=label, **look)
+    button.variant = "text"  # given to the constructor it makes panel-material-ui warn about itself
+    return button
 
 
 def trouble(error: Exception) -> pmui.Alert:

@@ -10,11 +10,11 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "apps"))
 
-from example_store import PAPERS, TOY, fill, named_studies  # noqa: E402
+from example_store import PAPERS, TOY, fill, named_studies
 
-from workbench import store  # noqa: E402
-from workbench.report import report, report_text  # noqa: E402
-from workbench.scoreboard import scoreboard  # noqa: E402
+from workbench import store
+from workbench.report import report, report_text
+from workbench.scoreboard import scoreboard
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "apps"))
 
-from example_store import PAPERS, fill, named_studies  # noqa: E402
+from example_store import PAPERS, fill, named_studies
 
-from workbench import display, store  # noqa: E402
-from workbench.scoreboard import scoreboard  # noqa: E402
-from workbench.signature import marks, remainder, signature, signature_svg  # noqa: E402
+from workbench import display, store
+from workbench.scoreboard import scoreboard
+from workbench.signature import marks, remainder, signature, signature_svg
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from apps.source import Source  # noqa: E402
-from example_store import PAPERS, TOY, fill, named_studies  # noqa: E402
+from example_store import PAPERS, TOY, fill, named_studies
+
+from apps.source import Source
 
 
 @pytest.fixture(scope="session")

@@ -182,3 +182,18 @@ def test_a_crashed_run_that_comes_back_is_taken_in_again(root, crash):
     (run.path / "DONE").write_text(json.dumps({"status": "finished", "finished": _folder.utc(), "wall_s": 1.0}))
     assert store.sync(root).rows_added == 2
     assert statuses(root) == {run.id: "finished"}
+
+
+def test_a_crashed_run_that_comes_back_without_a_new_row(root, crash):
+    """Its heartbeat alone tells that it lives, and its end alone that it has ended well."""
+    run = store.run("toy", path=root)
+    run.log(a=1.0)
+    crash(run, 700, "elsewhere")
+    store.sync(root)
+    os.utime(run.path / "HEARTBEAT")
+    assert statuses(root) == {run.id: "running"}
+    then = time.time() - 700
+    os.utime(run.path / "HEARTBEAT", (then, then))
+    (run.path / "DONE").write_text(json.dumps({"status": "finished", "finished": _folder.utc(), "wall_s": 1.0}))
+    assert store.sync(root).runs_added == 1
+    assert statuses(root) == {run.id: "finished"}

@@ -21,7 +21,7 @@ class Record(NamedTuple):
     code: Int[Array, "*batch"]
     iterations: Int[Array, "*batch"]
     residual: Float[Array, "*batch"]
-    history: Float[Array, "*batch steps+1"]
+    history: Float[Array, "*batch iterates"]
 
 
 class _Loop(NamedTuple):

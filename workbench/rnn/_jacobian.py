@@ -4,7 +4,7 @@ A dense Jacobian is a `Block` with a single group. Both are pytrees with any lea
 """
 
 import dataclasses
-from typing import Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,27 +22,27 @@ class AbstractJacobian:
         """J v, in the shape of v."""
         raise NotImplementedError
 
-    def compose(self, earlier: Self) -> Self:
+    def compose(self, earlier: Any) -> Any:
         """The product J K: first `earlier` = K, then this."""
         raise NotImplementedError
 
-    def transpose(self) -> Self:
+    def transpose(self) -> Any:
         """The transposed Jacobian (not conjugated; states are real)."""
         raise NotImplementedError
 
-    def identity(self) -> Self:
+    def identity(self) -> Any:
         """The identity of the same structure and shape."""
         raise NotImplementedError
 
-    def abs(self) -> Self:
+    def abs(self) -> Any:
         """Entrywise absolute values, for error bounds."""
         return jax.tree.map(jnp.abs, self)
 
-    def zero_first(self) -> Self:
+    def zero_first(self) -> Any:
         """J with J_1 = 0 on the leading (time) axis: J_1 multiplies delta_0, which is 0 whatever h_0 is."""
         return jax.tree.map(lambda a: a.at[0].set(0), self)
 
-    def adjoint(self) -> Self:
+    def adjoint(self) -> Any:
         """J_t -> J_{t+1}^T, and 0 at the end.
 
         `affine_scan(J.adjoint(), g, reverse=True)` is the transpose of `affine_scan(J, b)`.
@@ -53,7 +53,7 @@ class AbstractJacobian:
 
         return jax.tree.map(shift, self.transpose())
 
-    def __getitem__(self, index: object) -> Self:
+    def __getitem__(self, index: object) -> Any:
         """Index the leading axes."""
         return jax.tree.map(lambda a: a[index], self)
 

@@ -59,7 +59,7 @@ class Stats:
 
     iterations: Int[Array, "*batch"]
     residual: Float[Array, "*batch"]
-    history: Float[Array, "*batch steps+1"]
+    history: Float[Array, "*batch iterates"]
     _solved: tuple | None = dataclasses.field(default=None, repr=False)
 
     @property

@@ -1,11 +1,12 @@
-"""What the study of ParaRNN measures on one recurrence: residuals by iteration and length, states, gradients, structure.
+"""What the study of ParaRNN measures on one recurrence: residuals by iteration and length, gradients, structure.
 
 Newton and its broken twins are solver objects of `workbench.rnn`; they are stepped by hand here, because the residual
 is wanted at every time. An iterate at time t depends on earlier times only, so one long run holds every shorter one.
 """
 
+import dataclasses
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from workbench import data, rnn
 SCAN = rnn.TwoLevel(chunk=64)
 
 
+@dataclasses.dataclass(frozen=True)
 class Jacobi(rnn.Newton):
     """Newton that has lost its Jacobian (A = 0): h_t <- f(h_{t-1}, x_t), all t at once. The negative control."""
 
@@ -26,10 +28,11 @@ class Jacobi(rnn.Newton):
         return rnn.Iterate(states, system.norm(residuals), (residuals, J))
 
 
+@dataclasses.dataclass(frozen=True)
 class Given(rnn.AbstractSolver):
     """Takes the guess for the solution: what the implicit gradient makes of a path that may not have converged."""
 
-    direct = True
+    direct: ClassVar[bool] = True
 
     def init(self, system: rnn.System, guess: Array, scan: rnn.AbstractScan) -> rnn.Iterate:
         residuals, _ = system.evaluate(guess)

@@ -1,4 +1,4 @@
-"""Seconds of one recurrence applied four ways: a loop in Python, that loop sparing itself the slicing, lax.scan, Newton.
+"""Seconds of one recurrence applied four ways: a loop in Python, the same without slicing, lax.scan, Newton.
 
 This is the one part of the study that reads a clock. Compilation is kept apart, every call is waited for, and the ways
 take turns, so that a busy moment of the machine hits all of them.
@@ -15,7 +15,7 @@ from jaxtyping import Array
 
 from workbench import rnn
 
-SHORT = 10  # calls of a fast way in one turn, of which the median counts
+CALLS = {"loop": 3, "sliced-loop": 3, "scan": 30, "newton": 30}  # of each way in one turn; their median counts
 
 
 def seconds(
@@ -27,8 +27,7 @@ def seconds(
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, call in ways.items():
-            count = SHORT if name in ("scan", "newton") else 1
-            taken[name].append(statistics.median(_timed(call) for _ in range(count)))
+            taken[name].append(statistics.median(_timed(call) for _ in range(CALLS[name])))
     return taken, first
 
 
