@@ -46,7 +46,9 @@ FROM {source} WHERE run_key IN (SELECT unnest($1::BIGINT[])) GROUP BY run_key, n
 def connect(path: Path | str = ":memory:") -> duckdb.DuckDBPyConnection:
     """A quiet connection that never reaches for the network."""
     connection = duckdb.connect(str(path), config={"autoinstall_known_extensions": "false"})
-    connection.execute("SET enable_progress_bar = false")
+    # Only where it is on: in Jupyter without ipywidgets it is off, and even asking for "off" is refused there.
+    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall()[0][0]:
+        connection.execute("SET enable_progress_bar = false")
     return connection
 
 

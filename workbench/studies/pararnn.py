@@ -40,7 +40,7 @@ class Config:
 
 PRESETS = {
     "quick": Config(),
-    "full": Config(batch=16, speed_repeats=30, parity_length=100, parity_steps=2000),
+    "full": Config(speed_repeats=30, parity_length=100, parity_steps=2000),
 }
 
 
