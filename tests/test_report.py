@@ -39,22 +39,27 @@ def line(text, words):
 
 
 def test_a_line_holds_published_here_ratio_evidence_and_verdict(log):
-    text = printed(report_text(scoreboard(log, ["lanes"])))
-    row = line(text, "Eight lanes finish")
-    for part in ("lanes", "7.4x", "7.39 [7.27, 7.51]", "0.999", "●", "✓ reproduced"):
+    rows = scoreboard(log, ["lanes"])
+    text = printed(report_text(rows))
+    row = line(text, KEYS["Eight lanes finish"])
+    for part in ("lanes", "7.4x", "7.39", "0.999", "●", "✓ reproduced"):
         assert part in row
-    assert "◐" in line(text, "Under load")
-    assert "✗ contradicted" in line(text, "Memory grows")
-    assert "(stale)" in line(text, "Two lanes gain")
+    assert "◐" in line(text, KEYS["Under load"])
+    assert "✗ contradicted" in line(text, KEYS["Memory grows"])
+    assert "(stale)" in line(text, KEYS["Two lanes gain"])
+    told = printed(report_text(rows, statements=True))
+    assert "7.39 [7.27, 7.51]" in line(told, KEYS["Eight lanes finish"])
+    assert "Eight lanes finish the loop" in told
 
 
 def test_claims_that_cannot_be_tested_fold_to_a_count_unless_everything(log):
     rows = scoreboard(log, ["lanes", "amdahl"])
     text = printed(report_text(rows))
-    assert text.count("1 more claim, listed with --everything") == 2
+    assert "∅ not testable here: 1 of lanes, 1 of amdahl; --everything lists them" in text
     assert "512 accelerators" not in text
-    everything = printed(report_text(rows, everything=True))
-    assert "∅ not testable (needs 512 accelerators)" in everything
+    everything = printed(report_text(rows, everything=True, statements=True))
+    assert "∅ not testable" in everything
+    assert "(needs 512 accelerators)" in everything
     assert "--everything" not in everything
 
 

@@ -7,7 +7,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from workbench import display, studies
-from workbench.signature import short, signature_svg
+from workbench.signature import signature_svg
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,23 +38,30 @@ def ours(row: dict[str, Any]) -> str:
     return display.interval(row[column], row[f"{column}_lo"], row[f"{column}_hi"], row["unit"] or "")
 
 
-def report_text(frame: "pl.DataFrame", everything: bool = False) -> "Table":
-    """The command's scoreboard: tested claims first, those not testable as one line a paper unless `everything`."""
+def report_text(frame: "pl.DataFrame", everything: bool = False, statements: bool = False) -> "Table":
+    """The command's scoreboard: tested claims first, those not testable as one line a paper unless `everything`.
+
+    A claim is named by its key; with `statements` the sentence and what is missing stand below it, and intervals beside.
+    """
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
-    for name in ("paper", "claim", "published", "here", "ratio", "evidence", "verdict"):
-        table.add_column(name, justify="center" if name == "evidence" else "left", overflow="fold")
+    table.add_column("paper", no_wrap=True)
+    table.add_column("claim", no_wrap=not statements, min_width=44 if statements else None)
+    table.add_column("published", max_width=24)
+    for name in ("here", "ratio", "evidence", "verdict"):
+        table.add_column(name, justify="center" if name == "evidence" else "left", no_wrap=True)
     folded: dict[str, int] = {}
     for row in _tested_first(frame):
         if row["verdict"] == "not testable" and not everything:
             folded[row["paper"]] = folded.get(row["paper"], 0) + 1
         else:
-            table.add_row(*_cells(row))
-    for paper, count in folded.items():
-        words = f"{count} more {'claim' if count == 1 else 'claims'}, listed with --everything"
-        table.add_row(paper, f"[dim]{words}", "", "", "", "", f"[dim]{display.verdict_text('not testable')}")
+            table.add_row(*_cells(row, statements))
+    told = ", ".join(f"{count} of {paper}" for paper, count in folded.items())
+    if told:
+        table.caption_justify = "left"
+        table.caption = f"{display.verdict_text('not testable')} here: {told}; --everything lists them"
     return table
 
 
@@ -63,16 +70,19 @@ def _tested_first(frame: "pl.DataFrame") -> list[dict[str, Any]]:
     return sorted(frame.iter_rows(named=True), key=lambda row: order.get(row["verdict"], 0))
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _cells(row: dict[str, Any], statements: bool) -> tuple[str, ...]:
     from rich.markup import escape
 
     style = display.VERDICTS[row["verdict"]]
     verdict = f"[{'bold ' if style.solid else ''}{style.colour}]{display.verdict_text(row['verdict'])}[/]"
-    if row["verdict"] == "not testable" and row["not_testable"]:
-        verdict += f" [dim]({escape(row['not_testable'])})[/]"
-    stale = " [dim](stale)[/]" if row["stale"] else ""
-    texts = (row["paper"], short(row["statement"], 52), row["published_text"], ours(row), display.number(row["ratio"]))
-    return (*map(escape, texts), display.EVIDENCE[row["evidence"]], verdict + stale)
+    verdict += " [dim](stale)[/]" if row["stale"] else ""
+    here = ours(row) if statements else ours(row | {"measured_lo": None, "modelled_lo": None})
+    texts = (row["paper"], row["claim"], row["published_text"], here, display.number(row["ratio"]))
+    paper, claim, *figures = map(escape, texts)
+    if statements:
+        said = " ".join((row["statement"], f"({row['not_testable']})" if row["not_testable"] else ""))
+        claim += f"\n[dim]{escape(said)}[/]"
+    return (paper, claim, *figures, display.EVIDENCE[row["evidence"]], verdict)
 
 
 def report(log: "Log", slugs: Iterable[str] | None = None) -> str:

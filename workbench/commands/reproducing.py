@@ -97,7 +97,7 @@ def write_report(options: "Report") -> int:
     """All claims with their newest results: a table, or a self-contained HTML file."""
     with store.open(options.store) as log:
         if options.html is None:
-            Console().print(report_text(scoreboard(log, options.slugs or None), everything=True))
+            Console().print(report_text(scoreboard(log, options.slugs or None), everything=True, statements=True))
             return 0
         options.html.write_text(report(log, options.slugs or None), encoding="utf-8")
     print(f"written: {options.html}", file=sys.stderr)

@@ -44,7 +44,7 @@ def paper(slug: str, path: Path | None) -> int:
         f"[bold]{found.title}[/]\n{found.authors}, {found.year}  {found.link}\n{found.summary}\n", highlight=False
     )
     with store.open(path) as log:
-        console.print(report_text(scoreboard(log, [slug]), everything=True))
+        console.print(report_text(scoreboard(log, [slug]), everything=True, statements=True))
     console.print(f"\nrun it:  workbench reproduce {slug}", highlight=False)
     return 0
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _GREY = "#6B6B6B"
 _HOVER = """
 <div style="max-width:340px;padding:2px 4px;font:13px system-ui,sans-serif;white-space:normal">
- <b>@label</b><br>published @published &nbsp;·&nbsp; here @ours<br>@mark @evidence &nbsp;·&nbsp; @verdict
+ <b>@statement</b><br>published @published &nbsp;·&nbsp; here @ours<br>@mark @evidence &nbsp;·&nbsp; @verdict
 </div>"""
 
 
@@ -116,7 +116,7 @@ def _draw(figure: Any, found: list[Mark], places: dict[str, int], lo: float, hi:
         "fill": [m.colour if m.evidence == "measured" else "#FFFFFF" for m in found],
         "mark": [display.EVIDENCE[m.evidence] for m in found],
         "verdict": [display.verdict_text(m.verdict) for m in found],
-        **{name: [getattr(m, name) for m in found] for name in ("claim_id", "label", "published", "ours", "evidence")},
+        **{name: [getattr(m, name) for m in found] for name in ("claim_id", "statement", "published", "ours", "evidence")},
     }  # fmt: skip
     source = ColumnDataSource(data)
     figure.segment("lo", "y", "hi", "y", source=source, line_color="colour", line_width=2.2)

@@ -25,7 +25,8 @@ class Mark:
     """What is drawn of one claim: a point on the ratio axis, its interval, the tolerance, and the words beside it."""
 
     claim_id: str
-    label: str
+    key: str
+    statement: str
     paper: str
     published: str
     ours: str
@@ -74,7 +75,8 @@ def _marks(row: dict[str, Any]) -> Iterable[Mark]:
         band = sorted(_over(row[f"region_{side}"], middle, math.nan) for side in ("lo", "hi"))
         yield Mark(
             claim_id=row["claim_id"],
-            label=row["statement"],
+            key=row["claim"],
+            statement=row["statement"],
             paper=row["paper"],
             published=row["published_text"],
             ours=display.interval(value, row[f"{column}_lo"], row[f"{column}_hi"], row["unit"] or ""),
@@ -129,8 +131,8 @@ def short(text: str, length: int) -> str:
 
 
 def label(mark: Mark, several: bool, length: int) -> str:
-    """What names the row: the statement, after the paper when there are several."""
-    return short(f"{mark.paper} · {mark.label}" if several else mark.label, length)
+    """What names the row: the claim's key, which is short and unlike any other, after the paper when there are several."""
+    return short(f"{mark.paper} · {mark.key}" if several else mark.key, length)
 
 
 def placed_rows(found: list[Mark]) -> dict[str, int]:

@@ -69,7 +69,7 @@ def _svg_axis(lo: float, hi: float, x: Any, top: int, bottom: int, left: int) ->
 
 
 def _svg_row(mark: Mark, words: str, x: Any, y: float, first: bool) -> str:
-    said = f"{mark.label}\npublished {mark.published}, here {mark.ours}: {display.verdict_text(mark.verdict)}"
+    said = f"{mark.statement}\npublished {mark.published}, here {mark.ours}: {display.verdict_text(mark.verdict)}"
     parts = [f"<g><title>{html.escape(said)}</title>"]
     if first and words:
         parts.append(f'<text x="0" y="{y + 4}" fill="#777">{html.escape(words)}</text>')

@@ -46,18 +46,18 @@ PRESETS = {
 
 def run(config: Config, log: Any) -> dict[str, Outcome]:
     """All outcomes of the study, by claim."""
-    outcomes = {**tokens(), **structure(config)}
     x = newton.inputs(config.batch, max(config.lengths), config.hidden_dim, config.seeds[0])
     # Compiling takes most of the time, and does not hold Python's lock.
     with ThreadPoolExecutor(max_workers=len(CELLS)) as pool:
         convergence = [pool.submit(iterations, config, log, name, x) for name in CELLS]
         exact = [pool.submit(exactness, config, log, name, x) for name in CELLS]
         learned = [pool.submit(learn_parity, config, log, name) for name in CELLS]
-        tasks = [*convergence, *exact, *learned]
+        jacobians = pool.submit(structure, config)
+        tasks = [*convergence, *exact, *learned, jacobians]
         for done, _ in enumerate(as_completed(tasks), start=1):
             log.progress(done, len(tasks) + len(CELLS), "iterations, exactness and parity of both cells")
     histories = dict(zip(CELLS, (task.result() for task in convergence), strict=True))
-    outcomes |= iteration_claims(config, histories)
+    outcomes = {**tokens(), **jacobians.result(), **iteration_claims(config, histories)}
     for task in exact:
         outcomes |= task.result()
     outcomes |= parity_claims(config, dict(zip(CELLS, (task.result() for task in learned), strict=True)))
