@@ -2,6 +2,7 @@
 
 import datetime
 import html
+from collections import Counter
 from collections.abc import Iterable
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -41,25 +42,26 @@ def ours(row: dict[str, Any]) -> str:
 def report_text(frame: "pl.DataFrame", everything: bool = False, statements: bool = False) -> "Table":
     """The command's scoreboard: tested claims first, those not testable as one line a paper unless `everything`.
 
-    A claim is named by its key; with `statements` the sentence and what is missing stand below it, and intervals beside.
+    A claim is named by its key; with `statements` the sentence and what is missing stand below, and intervals beside.
     """
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
-    table.add_column("paper", no_wrap=True)
-    table.add_column("claim", no_wrap=not statements, min_width=44 if statements else None)
-    table.add_column("published", max_width=24)
-    for name in ("here", "ratio", "evidence", "verdict"):
-        table.add_column(name, justify="center" if name == "evidence" else "left", no_wrap=True)
-    folded: dict[str, int] = {}
-    for row in _tested_first(frame):
-        if row["verdict"] == "not testable" and not everything:
-            folded[row["paper"]] = folded.get(row["paper"], 0) + 1
-        else:
-            table.add_row(*_cells(row, statements))
-    told = ", ".join(f"{count} of {paper}" for paper, count in folded.items())
-    if told:
+    rows = _tested_first(frame)
+    shown = [row for row in rows if everything or row["verdict"] != "not testable"]
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("paper", no_wrap=True, min_width=7)
+    table.add_column("claim", overflow="fold")
+    widths = {"published": 18, "here": 22, "ratio": 6, "evidence": 8, "verdict": 16}
+    for name, width in widths.items():  # fixed, so that in a narrow terminal only the claim folds
+        wraps = name in ("published", "here")
+        justify = "center" if name == "evidence" else "left"
+        table.add_column(name, justify=justify, no_wrap=not wraps, width=width if statements or not wraps else 12)
+    for row in shown:
+        table.add_row(*_cells(row, statements))
+    folded = Counter(row["paper"] for row in rows if row not in shown)
+    if folded:
+        told = ", ".join(f"{count} of {paper}" for paper, count in folded.items())
         table.caption_justify = "left"
         table.caption = f"{display.verdict_text('not testable')} here: {told}; --everything lists them"
     return table
