@@ -52,11 +52,10 @@ def report_text(frame: "pl.DataFrame", everything: bool = False, statements: boo
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("paper", no_wrap=True, min_width=7)
     table.add_column("claim", overflow="fold")
-    widths = {"published": 18, "here": 22, "ratio": 6, "evidence": 8, "verdict": 16}
-    for name, width in widths.items():  # fixed, so that in a narrow terminal only the claim folds
-        wraps = name in ("published", "here")
-        justify = "center" if name == "evidence" else "left"
-        table.add_column(name, justify=justify, no_wrap=not wraps, width=width if statements or not wraps else 12)
+    # Fixed widths, so that in a narrow terminal only the claim folds.
+    wide = {"published": 18, "here": 22} if statements else {"published": 12, "here": 12}
+    for name, width in (wide | {"ratio": 6, "evidence": 8, "verdict": 17}).items():
+        table.add_column(name, justify="center" if name == "evidence" else "left", width=width)
     for row in shown:
         table.add_row(*_cells(row, statements))
     folded = Counter(row["paper"] for row in rows if row not in shown)

@@ -116,7 +116,8 @@ def _draw(figure: Any, found: list[Mark], places: dict[str, int], lo: float, hi:
         "fill": [m.colour if m.evidence == "measured" else "#FFFFFF" for m in found],
         "mark": [display.EVIDENCE[m.evidence] for m in found],
         "verdict": [display.verdict_text(m.verdict) for m in found],
-        **{name: [getattr(m, name) for m in found] for name in ("claim_id", "statement", "published", "ours", "evidence")},
+        **{name: [getattr(m, name) for m in found] for name in ("claim_id", "statement", "published")},
+        **{name: [getattr(m, name) for m in found] for name in ("ours", "evidence")},
     }  # fmt: skip
     source = ColumnDataSource(data)
     figure.segment("lo", "y", "hi", "y", source=source, line_color="colour", line_width=2.2)

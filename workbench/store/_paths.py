@@ -16,7 +16,7 @@ PURGED = ".purged-"  # a run folder that is being removed
 
 _PROJECT = "parallel-workbench"
 _STUDY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-_RUN_ID = re.compile(r"(\d{8}-\d{6})-([A-Za-z0-9][A-Za-z0-9._-]*)-([0-9a-f]{6})")
+_RUN_ID = re.compile(r"(\d{8}-\d{6})-([A-Za-z0-9][A-Za-z0-9._-]*)-([0-9a-f]{6,12})")
 _CATALOGUE = re.compile(r"catalog-(\d{6,})\.duckdb")
 _SEGMENT = re.compile(r"metrics(?:-(\d+))?\.jsonl")
 
@@ -67,9 +67,13 @@ def check_study(study: object) -> str:
 
 
 def new_run_id(study: str, seconds: float | None = None, digits: str | None = None) -> str:
-    """`YYYYmmdd-HHMMSS-<study>-<6 hex digits>`, in UTC; now and at random unless told otherwise."""
+    """`YYYYmmdd-HHMMSS-<study>-<hex digits>`, in UTC; now and at random unless told otherwise.
+
+    Eight digits: ten thousand processes that begin in one second share an id once in a hundred times, and `run` then
+    draws another.
+    """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(seconds))
-    return f"{stamp}-{study}-{digits or secrets.token_hex(3)}"
+    return f"{stamp}-{study}-{digits or secrets.token_hex(4)}"
 
 
 def is_run_id(name: str) -> bool:

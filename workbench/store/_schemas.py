@@ -8,7 +8,7 @@ STATUSES = ["running", "finished", "failed", "interrupted", "crashed"]
 class Runs(dy.Schema):
     """`Log.runs()`."""
 
-    run_id = dy.String(primary_key=True, regex=r"^\d{8}-\d{6}-.+-[0-9a-f]{6}$")
+    run_id = dy.String(primary_key=True, regex=r"^\d{8}-\d{6}-.+-[0-9a-f]{6,12}$")
     run_no = dy.Int64(nullable=True, min=1)
     study = dy.String(min_length=1)
     status = dy.String(check=lambda column: column.is_in(STATUSES))

@@ -37,6 +37,8 @@ def run(
     if not isinstance(config, Mapping | None) and not hasattr(config, "__dataclass_fields__"):
         raise ValueError(f"config: {type(config).__name__} must be a mapping, a dataclass or None")
     root, run_id = locate(path), new_run_id(study)
+    while (root / RUNS / run_id).exists():
+        run_id = new_run_id(study)
     git, diff = _facts.git()
     record = {
         "schema_version": RUN_SCHEMA,
