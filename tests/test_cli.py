@@ -2,13 +2,15 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from workbench import expected, runner, studies
+from workbench import expected, runner, store, studies
 from workbench.study import Needs
 
 TOY = Path(__file__).parent / "toy"
@@ -90,6 +92,39 @@ def test_resume_leaves_out_what_is_finished(toy):
     before = runner.run(["amdahl"])[0]
     again = runner.run(["amdahl"], resume=True)[0]
     assert (again.run, again.seconds) == (before.run, 0.0)
+
+
+@pytest.mark.parametrize("group", [True, False], ids=["from the terminal", "to the command alone"])
+def test_an_interrupt_keeps_what_finished(toy, group):
+    code = (toy / "amdahl.py").read_text(encoding="utf-8")
+    slow = code.replace("    return {", "    log.progress(1, 2, 'waiting')\n    time.sleep(100)\n    return {")
+    (toy / "amdahl.py").write_text(slow.replace("from dataclasses", "import time\nfrom dataclasses"), encoding="utf-8")
+    words = [sys.executable, "-m", "workbench.cli", "reproduce", "amdahl"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True) as command:
+        _wait_for(lambda: store.open().runs().height and store.open().runs()["n_rows"].sum() == 6)
+        (os.killpg if group else os.kill)(command.pid, signal.SIGINT)
+        told = command.communicate(timeout=60)[0].decode()
+    assert command.returncode == 130
+    assert "--resume" in told
+    run = store.open().runs().to_dicts()[0]
+    assert (run["status"], run["n_rows"]) == ("interrupted", 6)
+
+
+def _wait_for(condition):
+    for _ in range(300):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise TimeoutError("it did not happen")
+
+
+@pytest.mark.filterwarnings("default")  # Dask's own
+def test_a_dask_cluster_runs_the_same_call(toy):
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        rows = runner.reproduce(["amdahl"], cluster=cluster.scheduler_address)
+    assert rows["verdict"].to_list() == ["reproduced", "not testable"]
 
 
 def test_compare_names_only_what_differs(toy):

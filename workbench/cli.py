@@ -59,6 +59,8 @@ class Reproduce:
     """How many seeds a stochastic study runs; the preset's own number by default."""
     jobs: int = 1
     """How many studies run at a time."""
+    cluster: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
+    """Run on the workers of this Dask scheduler instead, for example tcp://host:8786."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the rows as one JSON array, and nothing else, on standard output."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

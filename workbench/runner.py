@@ -33,16 +33,16 @@ class Job:
     """One study to run: which preset, with how many seeds (None: the preset's), into which store."""
 
     slug: str
-    preset: str = "quick"
-    seeds: int | None = None
-    path: str | None = None
-    batch: str = ""
+    preset: str
+    seeds: int | None
+    path: str
+    batch: str
 
     def command(self) -> list[str]:
         """The child's command line."""
         words = [sys.executable, "-m", "workbench.worker", self.slug, "--preset", self.preset, "--batch", self.batch]
-        words += [] if self.seeds is None else ["--seeds", str(self.seeds)]
-        return words + ([] if self.path is None else ["--store", self.path])
+        words += ["--store", self.path]
+        return words + ([] if self.seeds is None else ["--seeds", str(self.seeds)])
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,19 @@ def reproduce(
     jobs: int = 1,
     path: str | Path | None = None,
     resume: bool = False,
+    cluster: str | None = None,
     listener: Listener | None = None,
 ) -> "pl.DataFrame":
     """Run the studies `slugs` (all when None) and return one row a claim: published, measured, modelled, verdict.
 
-    `jobs` studies run at a time, each in its own process. `resume` leaves out what the newest batch has finished.
+    `jobs` studies run at a time, each in its own process; or, with `cluster`, the address of a Dask scheduler, wherever
+    it has a worker free (the workers must see the same store). `resume` leaves out what the newest batch has finished.
     The rows of a study that crashed are untested; the store keeps its traceback. Raises `KeyError` for an unknown study
     and `ValueError` for a bad `preset`, `seeds` or `jobs`.
     """
-    finished = run(slugs, preset=preset, seeds=seeds, jobs=jobs, path=path, resume=resume, listener=listener)
+    finished = run(
+        slugs, preset=preset, seeds=seeds, jobs=jobs, path=path, resume=resume, cluster=cluster, listener=listener
+    )
     return rows(finished, path)
 
 
@@ -93,6 +97,7 @@ def run(
     jobs: int = 1,
     path: str | Path | None = None,
     resume: bool = False,
+    cluster: str | None = None,
     listener: Listener | None = None,
 ) -> list[Finished]:
     """Run studies as `reproduce` does, and return how each ended; the store is synced at the end."""
@@ -106,21 +111,44 @@ def run(
             raise ValueError(f"{name}: {value!r} must be at least 1")
     batch, done = _last_batch(path, preset) if resume else ("", {})
     batch = batch or f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    location = None if path is None else str(path)
+    location = str(store.locate(path))
     todo = [Job(slug, preset, seeds, location, batch) for slug in chosen]
     tell = listener or (lambda slug, event: None)
     results = [Finished(job, done[job.slug], 0, "", 0.0) for job in todo if job.slug in done]
+    left = [job for job in todo if job.slug not in done]
+    results += _in_children(left, jobs, tell) if cluster is None else _on_cluster(left, cluster, tell)
+    store.sync(path)
+    return results
+
+
+def _in_children(todo: list[Job], jobs: int, tell: Listener) -> list[Finished]:
+    """Run jobs in child processes of this one; an interrupt ends the children, and what finished is kept."""
+    running: set[subprocess.Popen[str]] = set()
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        running: set[subprocess.Popen[str]] = set()
         try:
-            results += pool.map(lambda job: start(job, tell, running), [j for j in todo if j.slug not in done])
+            return list(pool.map(lambda job: start(job, tell, running), todo))
         except KeyboardInterrupt:
             for child in list(running):
                 child.terminate()
             pool.shutdown(cancel_futures=True)
             raise
-    store.sync(path)
-    return results
+
+
+def _on_cluster(todo: list[Job], address: str, tell: Listener) -> list[Finished]:
+    """The same calls on the workers of a Dask scheduler; only their ends are told, as they come in."""
+    try:
+        from distributed import Client, as_completed
+    except ImportError as error:
+        raise ImportError("a cluster needs Dask: pip install 'parallel-workbench[cluster]'") from error
+    with Client(address) as client:
+        futures = client.map(_start_alone, todo, pure=False)
+        for _, finished in as_completed(futures, with_results=True):
+            tell(finished.job.slug, {"event": "ended", "code": finished.code})
+        return client.gather(futures)
+
+
+def _start_alone(job: Job) -> Finished:
+    return start(job, lambda slug, event: None, set())
 
 
 def start(job: Job, tell: Listener, running: set[subprocess.Popen[str]]) -> Finished:

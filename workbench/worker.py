@@ -7,6 +7,7 @@ on standard output, one JSON object a line. What the study prints goes to standa
 import argparse
 import dataclasses
 import json
+import signal
 import sys
 import time
 from typing import Any, TextIO
@@ -48,6 +49,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--batch", default="")
     options = parser.parse_args(argv)
     events, sys.stdout = sys.stdout, sys.stderr
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     study = studies.get(options.slug)
     config = configure(study, options.preset, options.seeds)
     recorded = {"preset": options.preset, "batch": options.batch, **dataclasses.asdict(config)}
@@ -57,6 +60,13 @@ def main(argv: list[str] | None = None) -> int:
         judge(study, config, run, StudyLog(run, events), options.preset)
     _tell(events, event="finished", run=run.id)
     return 0
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    """Ctrl-C comes from the terminal and again from the runner: the first one ends the run, and is recorded."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def configure(study: Study, preset: str, seeds: int | None = None) -> Any:

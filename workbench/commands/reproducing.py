@@ -57,6 +57,7 @@ def command(options: "Reproduce") -> int:
             jobs=options.jobs,
             path=options.store,
             resume=options.resume,
+            cluster=options.cluster,
             listener=live,
         )
     frame = runner.rows(finished, options.store)

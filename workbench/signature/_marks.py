@@ -131,7 +131,7 @@ def short(text: str, length: int) -> str:
 
 
 def label(mark: Mark, several: bool, length: int) -> str:
-    """What names the row: the claim's key, which is short and unlike any other; after the paper if there are several."""
+    """What names the row: the claim's key, which is short and unlike any other; after the paper if there are more."""
     return short(f"{mark.paper} · {mark.key}" if several else mark.key, length)
 
 
