@@ -38,19 +38,24 @@ def decimated(source: str, buckets: int) -> str:
 
     A range with NaN or infinity also gives the first of these, so that a gap stays a gap.
     """
+    # Two passes, because the second one, over values that are not finite, is nearly always over nothing.
     return f"""
-    WITH points AS MATERIALIZED ({source}),
+    WITH points AS NOT MATERIALIZED ({source}),
     bounds AS (SELECT min(step) AS lo, max(step)::DOUBLE - min(step) + 1 AS width FROM points),
+    placed AS NOT MATERIALIZED (
+        SELECT step, value, trunc((step::DOUBLE - lo) / width * {buckets})::INTEGER AS bucket FROM points, bounds
+    ),
     ranges AS (
-        SELECT arg_min(step, value) FILTER (isfinite(value)) AS low, min(value) FILTER (isfinite(value)) AS low_value,
-            arg_max(step, value) FILTER (isfinite(value)) AS high, max(value) FILTER (isfinite(value)) AS high_value,
-            min(step) FILTER (NOT isfinite(value)) AS odd,
-            arg_min(value, step) FILTER (NOT isfinite(value)) AS odd_value
-        FROM points, bounds GROUP BY floor((step::DOUBLE - lo) / width * {buckets})
+        SELECT arg_min(step, value) AS low, min(value) AS low_value,
+            arg_max(step, value) AS high, max(value) AS high_value
+        FROM placed WHERE isfinite(value) GROUP BY bucket
+    ),
+    gaps AS (
+        SELECT min(step) AS step, arg_min(value, step) AS value FROM placed WHERE NOT isfinite(value) GROUP BY bucket
     )
     SELECT DISTINCT step, value FROM (
         SELECT low AS step, low_value AS value FROM ranges
         UNION ALL SELECT high, high_value FROM ranges
-        UNION ALL SELECT odd, odd_value FROM ranges
+        UNION ALL SELECT step, value FROM gaps
     ) WHERE step IS NOT NULL ORDER BY step
     """
