@@ -163,6 +163,9 @@ class Log:
 
         Raises `UnknownRun` that names the nearest ids; a run that began after the last refresh is looked for first.
         """
+        with self._lock:
+            if self._con.execute("SELECT 1 FROM shown WHERE run_id = $1", [str(run_id)]).fetchall():
+                return str(run_id)
         try:
             return resolve(run_id, self._ids())
         except UnknownRun:

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import time_ns
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,7 +31,7 @@ from workbench.store._paths import check_study, segment_name
 
 HEARTBEAT_S = 5.0
 _ROWS_PER_WRITE = 10_000
-_STEP_LIMIT = 2**63
+_FIRST_STEP, _LAST_STEP = -(2**63), 2**63 - 1
 _SIDE_FILE_TAKEN = ("run", "claims", "DONE", "FAILED")
 
 
@@ -60,19 +61,23 @@ class Run:
         """
         if not metrics:
             return
-        parts, names = [], self._names
+        body, names = "", self._names
         for name, value in metrics.items():
             finite = type(value) is float and value - value == 0.0
             text = repr(value) if finite else metric_value(name, value)
-            parts.append((names.get(name) or self._name(name)) + text)
+            pair = (names.get(name) or self._name(name)) + text
+            body = f"{body},{pair}" if body else pair
         with self._lock:
             if step is None:
                 step = self._next
-            if type(step) is not int or not -_STEP_LIMIT <= step < _STEP_LIMIT:
+            if type(step) is not int or not _FIRST_STEP <= step <= _LAST_STEP:
                 step = step_text(step)
             self._next = step + 1
-            line = f'{{"s":{step},"t":{time.time_ns() // 1000},"m":{{{",".join(parts)}}}}}\n'.encode()
-            self._write(line)
+            line = f'{{"s":{step},"t":{time_ns() // 1000},"m":{{{body}}}}}\n'.encode()
+            # The one call that every row costs stands here, not in a method: that is a twelfth of the time.
+            written = os.write(self._fd, line) if self._fd >= 0 else -1
+            if written != len(line):
+                self._complete(line, written)
 
     def log_many(self, /, step: Any = None, **columns: Any) -> None:
         """Append many rows at once: `step` and each column are sequences or arrays of one length.
@@ -96,7 +101,8 @@ class Run:
             for at in range(0, length, _ROWS_PER_WRITE):
                 chunk = slice(at, at + _ROWS_PER_WRITE)
                 rows = zip(steps[chunk], *(column[chunk] for column in texts.values()), strict=True)
-                self._write("".join([row % values for values in rows]).encode())
+                lines = "".join([row % values for values in rows]).encode()
+                self._complete(lines, os.write(self._fd, lines) if self._fd >= 0 else -1)
 
     def artifact(self, name: str, data: bytes | str | Path) -> Path:
         """Keep bytes, text (str) or a copy of a file (Path) as `artifacts/<name>`; returns where it lies.
@@ -182,11 +188,10 @@ class Run:
             self._names[name] = metric_name(name)
         return self._names[name]
 
-    def _write(self, lines: bytes) -> None:
-        """One write of whole lines; on a full disk the lines are taken back whole and the error is raised."""
-        if self._fd < 0:
+    def _complete(self, lines: bytes, written: int) -> None:
+        """After one write of whole lines: on a full disk they are taken back whole and the error is raised."""
+        if written < 0:
             raise RuntimeError(f"run {self.id} has ended; store.resume({self.id!r}) continues it")
-        written = os.write(self._fd, lines)
         if written != len(lines):
             start = os.fstat(self._fd).st_size - written
             try:
