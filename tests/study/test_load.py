@@ -125,6 +125,16 @@ def test_a_table_in_the_toml_is_one_claim_a_cell(write):
     assert claims[1].conditions == {"row": "400M", "column": "Mamba2"}
 
 
+def test_claims_and_tables_of_one_topic_stand_together(write):
+    texts = [f'[[claims]]\nkey = "{key}"\n' + TESTED for key in ("speed.a", "size.a")]
+    table = (
+        '[[tables]]\nkey = "speed.$row"\n'
+        + TESTED.replace("published", "#")
+        + 'columns = ["v"]\n[tables.rows]\nb = ["3"]\n'
+    )
+    assert [c.key for c in load_claims(write(PAPER + "".join(texts) + table))[1]] == ["speed.a", "speed.b", "size.a"]
+
+
 def test_a_table_in_a_csv_can_be_filtered(write):
     write("# source: table 5\nsize,model,ms\n400M,a,81.0\n1B,a,157\n", "figures.csv")
     table = '[[tables]]\nkey = "ms.$size"\nstatement = "s"\nsource = "t"\nnot_testable = "n"\n'

@@ -163,9 +163,8 @@ class Log:
 
         Raises `UnknownRun` that names the nearest ids; a run that began after the last refresh is looked for first.
         """
-        with self._lock:
-            if self._con.execute("SELECT 1 FROM shown WHERE run_id = $1", [str(run_id)]).fetchall():
-                return str(run_id)
+        if self._shows(run_id):
+            return run_id
         try:
             return resolve(run_id, self._ids())
         except UnknownRun:
@@ -228,6 +227,13 @@ class Log:
         """What differs when a refresh has something new to show."""
         live = {run_id: (state.status, state.segments) for run_id, state in self._live.states.items()}
         return self.generation, self._annotations_seen, live, dict(self._live.offsets)
+
+    def _shows(self, run_id: str) -> bool:
+        """Whether this is the whole id of a run that is not deleted, without listing all runs."""
+        with self._lock:
+            if run_id not in self._known and run_id not in self._live.states:
+                return False
+            return not self._con.execute("SELECT 1 FROM annotated WHERE run_id = $1 AND deleted", [run_id]).fetchall()
 
     def _ids(self) -> list[str]:
         with self._lock:

@@ -96,7 +96,9 @@ def load_claims(toml: Path) -> tuple[Paper, tuple[Claim, ...]]:
             raise ClaimError(f"{toml.name}, claim {key!r}, key: stands {keys.count(key)} times; keys are unique")
     if not claims:
         raise ClaimError(f"{toml.name}: holds no claim; add one under [[claims]]")
-    return paper, claims
+    # TOML keeps claims and tables apart; what shares the first word of its key belongs together.
+    topics = list(dict.fromkeys(key.partition(".")[0] for key in keys))
+    return paper, tuple(sorted(claims, key=lambda claim: topics.index(claim.key.partition(".")[0])))
 
 
 def _document(toml: Path) -> dict[str, Any]:
