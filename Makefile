@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Where browser tests find Chromium; without one they are skipped on a laptop and fail in CI.
 CHROMIUM ?= /usr/bin/chromium
-PYTEST := CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest
+# Two processes; a file stays in one of them, because its fixtures are dear.
+PYTEST := CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce test lint unit test-all dashboard lab bench lock wheel clean

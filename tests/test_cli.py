@@ -97,7 +97,9 @@ def test_resume_leaves_out_what_is_finished(toy):
 @pytest.mark.parametrize("group", [True, False], ids=["from the terminal", "to the command alone"])
 def test_an_interrupt_keeps_what_finished(toy, group):
     code = (toy / "amdahl.py").read_text(encoding="utf-8")
-    slow = code.replace("    return {", "    log.progress(1, 2, 'waiting')\n    time.sleep(100)\n    return {")
+    slow = code.replace(
+        "    return {", "    log.progress(1, 2, 'waiting')\n    [time.sleep(0.05) for _ in range(2000)]\n    return {"
+    )
     (toy / "amdahl.py").write_text(slow.replace("from dataclasses", "import time\nfrom dataclasses"), encoding="utf-8")
     words = [sys.executable, "-m", "workbench.cli", "reproduce", "amdahl"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True) as command:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +25,7 @@ from workbench.study import Needs, load_needs
 if TYPE_CHECKING:
     import polars as pl
 
+_GRACE_S = 10.0
 Listener = Callable[[str, dict[str, Any]], None]
 
 
@@ -125,13 +126,28 @@ def _in_children(todo: list[Job], jobs: int, tell: Listener) -> list[Finished]:
     """Run jobs in child processes of this one; an interrupt ends the children, and what finished is kept."""
     running: set[subprocess.Popen[str]] = set()
     with ThreadPoolExecutor(max_workers=jobs) as pool:
+        futures = [pool.submit(start, job, tell, running) for job in todo]
         try:
-            return list(pool.map(lambda job: start(job, tell, running), todo))
+            # In short waits: a native thread may take the signal, and then nothing wakes a main thread that waits.
+            while wait(futures, timeout=0.2).not_done:
+                pass
         except KeyboardInterrupt:
-            for child in list(running):
-                child.terminate()
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            _end(list(running))
             raise
+        return [future.result() for future in futures]
+
+
+def _end(children: list[subprocess.Popen[str]]) -> None:
+    """Ask the children to end, so that their runs are recorded as interrupted; kill those that do not within 10 s."""
+    for child in children:
+        child.terminate()
+    deadline = time.monotonic() + _GRACE_S
+    for child in children:
+        try:
+            child.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
 
 
 def _on_cluster(todo: list[Job], address: str, tell: Listener) -> list[Finished]:
@@ -214,7 +230,7 @@ def _installed(name: str) -> bool:
 def _last_batch(path: str | Path | None, preset: str) -> tuple[str, dict[str, str]]:
     """The newest batch of this preset, and the runs that it finished, by study."""
     with store.open(path) as log:
-        runs = log.runs().sort("run_id").to_dicts()
+        runs = log.runs().reverse().to_dicts()  # oldest first
     configs = [(run, json.loads(run["config"] or "{}")) for run in runs]
     batches = [config["batch"] for _, config in configs if config.get("batch") and config.get("preset") == preset]
     if not batches:

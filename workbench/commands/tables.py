@@ -61,7 +61,7 @@ def runs(options: "Runs") -> int:
         frame = frame.filter(pl.col("status") == options.status)
     if options.tag:
         frame = frame.filter(pl.col("tags").list.contains(options.tag))
-    frame = frame.sort("run_id", descending=True).head(options.limit)
+    frame = frame.head(options.limit)
     if options.json:
         print(json.dumps(frame.to_dicts(), default=str, indent=1))
         return 0
