@@ -118,5 +118,5 @@ def holoviews() -> Any:
     except ImportError as error:
         raise ImportError("plots need HoloViews: pip install 'parallel-workbench[app]'") from error
     if not hv.extension._loaded or hv.Store.current_backend != "bokeh":
-        hv.extension("bokeh", logo=False)
+        hv.extension("bokeh", logo=False, inline=True)  # no request leaves the machine
     return hv

@@ -39,25 +39,30 @@ def ours(row: dict[str, Any]) -> str:
     return display.interval(row[column], row[f"{column}_lo"], row[f"{column}_hi"], row["unit"] or "")
 
 
-def report_text(frame: "pl.DataFrame", everything: bool = False, statements: bool = False) -> "Table":
+def report_text(
+    frame: "pl.DataFrame", *, everything: bool = False, statements: bool = False, width: int = 120
+) -> "Table":
     """The command's scoreboard: tested claims first, those not testable as one line a paper unless `everything`.
 
     A claim is named by its key; with `statements` the sentence and what is missing stand below, and intervals beside.
+    On a screen of less than 104 characters, `width`, paper and ratio are left out.
     """
     from rich import box
     from rich.table import Table
 
     rows = _tested_first(frame)
     shown = [row for row in rows if everything or row["verdict"] != "not testable"]
+    # Fixed widths, so that only the claim folds.
+    widths = {"paper": 7, "claim": None, "published": 12, "here": 12, "ratio": 6, "evidence": 8, "verdict": 17}
+    widths |= {"published": 18, "here": 22} if statements else {}
+    names = [name for name in widths if width >= 104 or name not in ("paper", "ratio")]
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("paper", no_wrap=True, min_width=7)
-    table.add_column("claim", overflow="fold")
-    # Fixed widths, so that in a narrow terminal only the claim folds.
-    wide = {"published": 18, "here": 22} if statements else {"published": 12, "here": 12}
-    for name, width in (wide | {"ratio": 6, "evidence": 8, "verdict": 17}).items():
-        table.add_column(name, justify="center" if name == "evidence" else "left", width=width)
+    for name in names:
+        justify = "center" if name == "evidence" else "left"
+        table.add_column(name, justify=justify, width=widths[name], overflow="fold")
     for row in shown:
-        table.add_row(*_cells(row, statements))
+        cells = _cells(row, statements)
+        table.add_row(*(cells[name] for name in names))
     folded = Counter(row["paper"] for row in rows if row not in shown)
     if folded:
         told = ", ".join(f"{count} of {paper}" for paper, count in folded.items())
@@ -71,19 +76,26 @@ def _tested_first(frame: "pl.DataFrame") -> list[dict[str, Any]]:
     return sorted(frame.iter_rows(named=True), key=lambda row: order.get(row["verdict"], 0))
 
 
-def _cells(row: dict[str, Any], statements: bool) -> tuple[str, ...]:
+def _cells(row: dict[str, Any], statements: bool) -> dict[str, str]:
     from rich.markup import escape
 
     style = display.VERDICTS[row["verdict"]]
     verdict = f"[{'bold ' if style.solid else ''}{style.colour}]{display.verdict_text(row['verdict'])}[/]"
     verdict += " [dim](stale)[/]" if row["stale"] else ""
     here = ours(row) if statements else ours(row | {"measured_lo": None, "modelled_lo": None})
-    texts = (row["paper"], row["claim"], row["published_text"], here, display.number(row["ratio"]))
-    paper, claim, *figures = map(escape, texts)
+    claim = escape(row["claim"])
     if statements:
         said = " ".join((row["statement"], f"({row['not_testable']})" if row["not_testable"] else ""))
         claim += f"\n[dim]{escape(said)}[/]"
-    return (paper, claim, *figures, display.EVIDENCE[row["evidence"]], verdict)
+    return {
+        "paper": escape(row["paper"]),
+        "claim": claim,
+        "published": escape(row["published_text"]),
+        "here": escape(here),
+        "ratio": display.number(row["ratio"]),
+        "evidence": display.EVIDENCE[row["evidence"]],
+        "verdict": verdict,
+    }
 
 
 def report(log: "Log", slugs: Iterable[str] | None = None) -> str:

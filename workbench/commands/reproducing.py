@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from workbench import display, expected, runner, store
+from workbench.commands._console import output
 from workbench.report import report, report_text
 from workbench.scoreboard import as_json, scoreboard
 
@@ -64,7 +65,8 @@ def command(options: "Reproduce") -> int:
     if options.json:
         print(as_json(frame))
     else:
-        Console().print(report_text(frame, everything=options.everything))
+        screen = output()
+        screen.print(report_text(frame, everything=options.everything, width=screen.width))
         console.print(_closing(frame, options, time.perf_counter() - began))
     for job in (f for f in finished if f.code):
         where = f"run {job.run}" if job.run else "before its run began"
@@ -98,7 +100,8 @@ def write_report(options: "Report") -> int:
     """All claims with their newest results: a table, or a self-contained HTML file."""
     with store.open(options.store) as log:
         if options.html is None:
-            Console().print(report_text(scoreboard(log, options.slugs or None), everything=True, statements=True))
+            screen, frame = output(), scoreboard(log, options.slugs or None)
+            screen.print(report_text(frame, everything=True, statements=True, width=screen.width))
             return 0
         options.html.write_text(report(log, options.slugs or None), encoding="utf-8")
     print(f"written: {options.html}", file=sys.stderr)

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from workbench import display, store, studies
+from workbench.commands._console import output
 from workbench.comparison import differences
 from workbench.report import report_text
 from workbench.scoreboard import scoreboard
@@ -30,7 +30,7 @@ def papers(path: Path | None) -> int:
             f"{style.icon} {verdicts[name]}" for name, style in display.VERDICTS.items() if name in verdicts
         )
         table.add_row(f"[bold]{slug}[/]", str(paper.year), str(len(claims)), stand, paper.summary)
-    console = Console()
+    console = output()
     console.print(table)
     console.print("  ".join(f"{style.icon} {name}" for name, style in display.VERDICTS.items()), style="dim")
     return 0
@@ -39,12 +39,12 @@ def papers(path: Path | None) -> int:
 def paper(slug: str, path: Path | None) -> int:
     """One paper: its facts, its scoreboard, and how to run it."""
     found, _ = studies.claims(slug)
-    console = Console()
+    console = output()
     console.print(
         f"[bold]{found.title}[/]\n{found.authors}, {found.year}  {found.link}\n{found.summary}\n", highlight=False
     )
     with store.open(path) as log:
-        console.print(report_text(scoreboard(log, [slug]), everything=True, statements=True))
+        console.print(report_text(scoreboard(log, [slug]), everything=True, statements=True, width=console.width))
     console.print(f"\nrun it:  workbench reproduce {slug}", highlight=False)
     return 0
 
@@ -80,13 +80,13 @@ def runs(options: "Runs") -> int:
             display.number(row["n_rows"]),
         )
         table.add_row(*words, " ".join(row["tags"] or []), row["note"] or "")
-    Console().print(table)
+    output().print(table)
     return 0
 
 
 def compare(first: str, second: str, path: Path | None) -> int:
     """What differs between two runs, group by group."""
-    console = Console()
+    console = output()
     with store.open(path) as log:
         known = log.runs()["run_id"].to_list()
         pair = [_complete(text, known) for text in (first, second)]
