@@ -1,5 +1,7 @@
 """The command, from outside: what people type and what they get."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from workbench import expected, runner, store, studies
+from workbench.commands import doctor
 from workbench.study import Needs
 
 TOY = Path(__file__).parent / "toy"
@@ -177,6 +180,13 @@ def test_the_environment_of_a_child_is_what_the_study_needs(monkeypatch):
     assert runner.lacking(Needs(extras=("dev",))) == []
     monkeypatch.setattr(runner.shutil, "which", lambda name: None)
     assert "GPU" in runner.lacking(Needs(gpu=True))[0]
+
+
+def test_doctor_says_what_to_install(toy, monkeypatch):
+    monkeypatch.setattr(doctor.util, "find_spec", lambda name: None)
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        doctor.command(None)
+    assert "pip install 'parallel-workbench[app]'" in " ".join(told.getvalue().split())
 
 
 def test_doctor_finds_a_broken_study(toy):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from workbench import store, studies
@@ -42,7 +43,7 @@ def command(path: Path | None) -> int:
     table = Table(box=None, show_header=False, pad_edge=False)
     found = findings(path)
     for finding in found:
-        table.add_row(marks[finding.level], finding.what, finding.detail)
+        table.add_row(marks[finding.level], finding.what, escape(finding.detail))
     Console().print(table)
     return 1 if any(finding.level == "fault" for finding in found) else 0
 
