@@ -183,7 +183,7 @@ def test_the_environment_of_a_child_is_what_the_study_needs(monkeypatch):
 
 
 def test_doctor_says_what_to_install(toy, monkeypatch):
-    monkeypatch.setattr(doctor.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(doctor, "_EXTRAS", {"app": ["no_such_module"]})
     with contextlib.redirect_stdout(io.StringIO()) as told:
         doctor.command(None)
     assert "pip install 'parallel-workbench[app]'" in " ".join(told.getvalue().split())

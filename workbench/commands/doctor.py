@@ -8,11 +8,11 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from workbench import store, studies
+from workbench.commands._console import output
 
 _EXTRAS = {
     "app": ["panel", "holoviews"],
@@ -44,7 +44,7 @@ def command(path: Path | None) -> int:
     found = findings(path)
     for finding in found:
         table.add_row(marks[finding.level], finding.what, escape(finding.detail))
-    Console().print(table)
+    output().print(table)
     return 1 if any(finding.level == "fault" for finding in found) else 0
 
 
