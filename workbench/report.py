@@ -26,7 +26,9 @@ h1{font-size:1.7rem;margin:0}h2{font-size:1.25rem;margin:2.5rem 0 .2rem}
 table{border-collapse:collapse;width:100%;margin:1rem 0;font-size:14px}
 th{text-align:left;font-weight:600;border-bottom:2px solid #1A1A1A;padding:.3rem .6rem;white-space:nowrap}
 td{border-bottom:1px solid #E3E3E3;padding:.4rem .6rem;vertical-align:top}
-td.number{white-space:nowrap;font-variant-numeric:tabular-nums}
+a{color:#0072B2;text-decoration:none}a:hover{text-decoration:underline}
+td:first-child{min-width:19rem}td:nth-child(2){max-width:9rem}td:nth-child(6){white-space:nowrap}
+td.number{font-variant-numeric:tabular-nums}
 code{background:#F3F3F3;border-radius:4px;padding:.1em .4em}
 @media print{body{margin:0;max-width:none}tr{break-inside:avoid}}
 """
@@ -107,12 +109,13 @@ def report(log: "Log", slugs: Iterable[str] | None = None) -> str:
     body = "".join(_paper(slug, frame.filter(frame["paper"] == slug)) for slug in chosen)
     now = datetime.datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z")
     version = metadata.version("parallel-workbench")
+    papers = f"{len(chosen)} paper{'' if len(chosen) == 1 else 's'}"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>Is it what the papers said?</title><style>{_CSS}</style></head><body>"
         "<h1>Is it what the papers said?</h1>"
-        f'<p class="dim">{frame.height} claims of {len(chosen)} papers, {now}, parallel-workbench {version}</p>'
+        f'<p class="dim">{frame.height} claims of {papers}, {now}, parallel-workbench {version}</p>'
         f"{_counts(frame)}{body}{_key()}{_machines(log, frame)}</body></html>"
     )
 
@@ -151,7 +154,8 @@ def _row(row: dict[str, Any]) -> str:
         published += ' <span class="dim" title="not checked against the paper">(not verified)</span>'
     stale = '<br><span class="dim">stale: the claim was reworded since; judged again</span>' if row["stale"] else ""
     return (
-        f"<tr><td>{html.escape(row['statement'])}<br><span class='dim'>{html.escape(row['source'])}</span></td>"
+        f"<tr><td><strong>{html.escape(row['claim'])}</strong><br>{html.escape(row['statement'])}"
+        f"<br><span class='dim'>{html.escape(row['source'])}</span></td>"
         f'<td class="number">{published}</td><td class="number">{html.escape(ours(row))}</td>'
         f'<td class="number">{display.number(row["ratio"])}</td>'
         f'<td class="number" title="{display.EVIDENCE_HELP[evidence]}">{mark} {evidence}</td>'
