@@ -19,7 +19,7 @@ BUDGET_S = {
     "notebooks": 180,
     "repository": 120,
     "reproduce": 60,
-    "rnn": 180,
+    "rnn": 300,
     "store": 90,
     "studies": 45,
     "study": 15,
@@ -29,13 +29,30 @@ BUDGET_S = {
 
 
 def pytest_terminal_summary(terminalreporter):
+    """Two things people should see: how the claims stand, negative verdicts too, and the time of each room."""
+    reports = [r for found in terminalreporter.stats.values() for r in found if hasattr(r, "user_properties")]
+    _tell_verdicts(terminalreporter, reports)
+    _tell_time(terminalreporter, reports)
+
+
+def _tell_verdicts(terminalreporter, reports):
+    from workbench import display
+
+    counts = Counter(
+        value for r in reports if r.when == "call" for name, value in r.user_properties if name == "verdict"
+    )
+    if counts:
+        told = ", ".join(f"{counts[name]} {display.verdict_text(name)}" for name in display.VERDICTS if counts[name])
+        terminalreporter.section("claims")
+        terminalreporter.write_line(f"claims tested here: {told}")
+
+
+def _tell_time(terminalreporter, reports):
     """The time of each room beside its budget. Told, not asserted: these machines are shared."""
     taken = Counter()
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            if hasattr(report, "duration"):
-                folder = Path(report.nodeid.split("::")[0]).parts
-                taken[folder[1] if len(folder) > 2 else "command"] += report.duration
+    for report in reports:
+        folder = Path(report.nodeid.split("::")[0]).parts
+        taken[folder[1] if len(folder) > 2 else "command"] += report.duration
     terminalreporter.section("time by room")
     for room, seconds in taken.most_common():
         budget = BUDGET_S.get(room)

@@ -23,9 +23,9 @@ def found(tmp_path_factory):
 
 
 @pytest.mark.parametrize("id", TESTED)
-def test_claim(id, found, record_verdict):
+def test_claim(id, found, record_property):
     row, claim = found[id], CLAIMS[id]
-    record_verdict(row["verdict"])
+    record_property("verdict", row["verdict"])
     assert row["evidence"] == claim.evidence, "the study brought no outcome for this claim"
     assert row["negative_control_failed"], f"the negative control did not fail: {row['verdict_reason']}"
     if not claim.timing:
