@@ -11,7 +11,7 @@ from apps.claims_state import ClaimsState, claim_python
 from apps.evidence import STYLE, evidence
 from apps.live import follow
 from apps.scoreboard import matrix_html
-from apps.shell import card, copy_button, downloads, empty, group, markup, page, sync_url, trouble
+from apps.shell import card, copy_button, downloads, empty, group, markup, page, reset_button, sync_url, trouble
 from apps.source import Source
 from apps.style import MATRIX, TABLE
 from workbench import display
@@ -63,15 +63,14 @@ class ClaimsView:
 
     def page(self) -> pmui.Page:
         """The page around the view."""
-        reset = pmui.Button(label="Reset filters", icon="restart_alt", variant="text", size="small")
-        reset.on_click(lambda _: self.state.reset())
         main = [
             card(self.matrix, title="Papers × verdicts"),
             card(self.figures, title="Ours against the paper"),
             card(self.told, self.table, title="Claims", tools=[*downloads(self.state.rows, "claims"), self.copy]),
         ]
         self.panel.append(self.copy_claim)
-        return page("claims", SENTENCE, [group("Filter", *self.filters, reset)], main, self.drawer, self._narrow)
+        controls = group("Filter", *self.filters, reset_button(self.state.reset))
+        return page("claims", SENTENCE, [controls], main, self.drawer, self._narrow)
 
     def redraw(self) -> None:
         """Everything that follows from the filters and the store."""

@@ -6,10 +6,12 @@ from typing import Any
 import param
 import polars as pl
 
-from apps.source import Source
+from apps.source import Source, search
 from workbench import display
+from workbench.scoreboard import tested_first
 
 URL = {"papers": "paper", "verdicts": "verdict", "evidence": "evidence", "text": "q", "claim": "claim"}
+SEARCHED = ["paper", "claim", "statement", "quantity", "verdict_reason"]
 
 
 class ClaimsState(param.Parameterized):
@@ -40,12 +42,7 @@ class ClaimsState(param.Parameterized):
             wanted = getattr(self, name)
             if wanted and name != without:
                 frame = frame.filter(pl.col(column).is_in(wanted))
-        for word in self.text.lower().split():
-            said = pl.concat_str(["paper", "claim", "statement", "quantity", "verdict_reason"], ignore_nulls=True)
-            frame = frame.filter(said.str.to_lowercase().str.contains(word, literal=True))
-        untested = {"untested": 1, "not testable": 2}
-        order = pl.col("verdict").replace_strict(untested, default=0, return_dtype=pl.Int8)
-        return frame.sort(order, maintain_order=True)
+        return tested_first(search(frame, SEARCHED, self.text))
 
     def counts(self, column: str, without: str) -> dict[str, int]:
         """How many claims the other filters leave for each value of a column."""
@@ -68,14 +65,12 @@ class ClaimsState(param.Parameterized):
             "from workbench import store",
             "from workbench.scoreboard import scoreboard",
             "",
-            f"rows = scoreboard(store.open({_path(self.source)}))",
+            f"rows = scoreboard(store.open({self.source.written()}))",
         ]
         for name, column in (("papers", "paper"), ("verdicts", "verdict"), ("evidence", "evidence")):
             if getattr(self, name):
                 lines.append(f'rows = rows.filter(pl.col("{column}").is_in({json.dumps(getattr(self, name))}))')
-        lines += [
-            'said = pl.concat_str(["paper", "claim", "statement", "quantity", "verdict_reason"], ignore_nulls=True)'
-        ] * bool(self.text.split())
+        lines += [f"said = pl.concat_str({json.dumps(SEARCHED)}, ignore_nulls=True)"] * bool(self.text.split())
         lines += [
             f"rows = rows.filter(said.str.to_lowercase().str.contains({json.dumps(word)}, literal=True))"
             for word in self.text.lower().split()
@@ -85,7 +80,7 @@ class ClaimsState(param.Parameterized):
 
 def claim_python(row: dict[str, Any], source: Source) -> str:
     """The Python lines that test one claim again and look at its newest result."""
-    where = f", path={_path(source)}" if _path(source) else ""
+    where = f", path={source.written()}" if source.written() else ""
     call = f'rows = workbench.reproduce(["{row["paper"]}"], preset="{row["preset"]}"{where})'
     return "\n".join(("import workbench", "", call, f'print(rows.filter(claim="{row["claim"]}").to_dicts()[0])'))
 
@@ -97,7 +92,3 @@ def matrix(rows: pl.DataFrame) -> tuple[list[str], dict[str, dict[str, int]]]:
     for paper, verdict, n in rows.group_by("paper", "verdict", maintain_order=True).len().iter_rows():
         table.setdefault(paper, {})[verdict] = n
     return occur, dict(sorted(table.items()))
-
-
-def _path(source: Source) -> str:
-    return "" if source.path is None else json.dumps(str(source.path))

@@ -3,11 +3,10 @@
 import html
 import json
 from typing import Any
-from urllib.parse import quote
 
 import polars as pl
 
-from apps.style import DIM, LINE, definitions, evidence_mark
+from apps.style import DIM, LINE, definitions, evidence_mark, runs_link
 from workbench import display
 from workbench.report import ours
 from workbench.signature import signature_svg
@@ -69,13 +68,12 @@ def _here(row: dict[str, Any]) -> str:
     both = row["measured"] is not None and row["modelled"] is not None
     modelled = display.interval(row["modelled"], row["modelled_lo"], row["modelled_hi"], row["unit"] or "")
     seconds = f"{display.number(row['seconds'])} s for the whole study" if row["seconds"] is not None else ""
-    link = f"runs?run={quote(json.dumps([row['run_id']]))}"
     facts = {
         "value": f"<strong>{html.escape(ours(row))}</strong>{_samples(row['n_seeds'])}",
         "evidence": evidence_mark(row["evidence"]),
         "modelled": html.escape(modelled) if both else "",
         "ratio": f"{display.number(row['ratio'])} of the published figure" if row["ratio"] is not None else "",
-        "run": f'<a href="{html.escape(link, quote=True)}">{html.escape(row["run_id"])}</a>',
+        "run": f'<a href="{runs_link(row["run_id"])}">{html.escape(row["run_id"])}</a>',
         "when": html.escape((row["created_at"] or "")[:19] + " UTC"),
         "took": seconds,
     }

@@ -10,7 +10,7 @@ from apps.curves import Curves
 from apps.live import follow
 from apps.runs_state import STATUS, RunsState
 from apps.runs_tables import difference_html, list_frame, list_table, numbers_html
-from apps.shell import card, copy_button, downloads, empty, group, markup, page, sync_url
+from apps.shell import card, copy_button, downloads, empty, group, markup, page, reset_button, sync_url
 from apps.source import Source
 
 SENTENCE = "Everything that was run here, running or ended: select runs to lay their curves over each other."
@@ -51,15 +51,14 @@ class RunsView:
 
     def page(self) -> pmui.Page:
         """The page around the view."""
-        reset = pmui.Button(label="Reset filters", icon="restart_alt", variant="text", size="small")
-        reset.on_click(lambda _: self.state.reset())
         main = [
             card(self.plots, title="Curves", tools=[self.copy]),
             card(self.told, self.table, title="Runs", tools=downloads(self.state.rows, "runs")),
             self.diff_card,
             card(self.numbers, title="Numbers of the selected runs"),
         ]
-        return page("runs", SENTENCE, [group("Filter", *self.filters, reset), group("Curves", *self.axes)], main)
+        controls = group("Filter", *self.filters, reset_button(self.state.reset))
+        return page("runs", SENTENCE, [controls, group("Curves", *self.axes)], main)
 
     def refresh(self) -> None:
         """The store has changed: patch the list, extend the curves, keep selection and zoom."""

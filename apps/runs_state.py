@@ -7,7 +7,7 @@ import numpy as np
 import param
 import polars as pl
 
-from apps.source import Source
+from apps.source import Source, search
 
 URL = {
     "studies": "study", "statuses": "status", "tags": "tag", "text": "q", "selected": "run", "metrics": "metric",
@@ -45,10 +45,7 @@ class RunsState(param.Parameterized):
             frame = frame.filter(pl.col("status").is_in(self.statuses))
         for tag in self.tags:
             frame = frame.filter(pl.col("tags").list.contains(tag))
-        for word in self.text.lower().split():
-            said = pl.concat_str(["run_id", "study", "note", "config", "command", "host"], ignore_nulls=True)
-            frame = frame.filter(said.str.to_lowercase().str.contains(word, literal=True))
-        return frame
+        return search(frame, ["run_id", "study", "note", "config", "command", "host"], self.text)
 
     def options(self, column: str) -> list[str]:
         """The values of a column over all runs, for a filter."""
@@ -92,9 +89,8 @@ class RunsState(param.Parameterized):
 
     def python(self) -> str:
         """The Python lines that give the drawn curves."""
-        where = "" if self.source.path is None else json.dumps(str(self.source.path))
         names = self.drawn_metrics()
-        lines = ["from workbench import store", "", f"log = store.open({where})"]
+        lines = ["from workbench import store", "", f"log = store.open({self.source.written()})"]
         lines += [f"print(log.metrics({json.dumps(run_id)}, {json.dumps(names)}))" for run_id in self.drawn()]
         return "\n".join(lines if self.drawn() else [*lines, "print(log.runs())"])
 

@@ -1,7 +1,6 @@
 """The Scoreboard: all papers × verdicts, and first of all what came out otherwise."""
 
 import html
-import json
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +12,7 @@ from apps.live import follow
 from apps.runs_state import STATUS
 from apps.shell import card, empty, markup, page, trouble
 from apps.source import Source
-from apps.style import MATRIX, TILES, chip_link
+from apps.style import MATRIX, TILES, chip_link, runs_link
 from workbench import display
 from workbench.report import ours
 
@@ -113,7 +112,7 @@ def _latest(runs: pl.DataFrame) -> str:
     """The newest runs, each a link to its curves."""
     items = "".join(
         f"<li><span>{STATUS[row['status']]} {row['status']}</span><span>"
-        f'<a href="runs?run={html.escape(quote(json.dumps([row["run_id"]])), quote=True)}">'
+        f'<a href="{runs_link(row["run_id"])}">'
         f"{html.escape(row['study'])}</a> <span class='dim small'>{row['started']:%d %B %Y, %H:%M} UTC, "
         f"{display.number(row['wall_s'])} s, {display.number(row['n_rows'])} rows</span></span></li>"
         for row in runs.head(5).iter_rows(named=True)

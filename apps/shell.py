@@ -125,6 +125,13 @@ def group(title: str, *controls: Any) -> pmui.Column:
     return pmui.Column(head, *controls, sizing_mode="stretch_width")
 
 
+def reset_button(reset: Callable[[], None]) -> pmui.Button:
+    """The button below the filters that lets everything through again."""
+    button = pmui.Button(label="Reset filters", icon="restart_alt", variant="text", size="small")
+    button.on_click(lambda _: reset())
+    return button
+
+
 def copy_button(text: Callable[[], str]) -> tuple[pmui.Button, Callable[[], None]]:
     """A button that copies `text()` in the browser, and the function that brings its text up to date."""
     source = ColumnDataSource({"text": [text()]})

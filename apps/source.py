@@ -1,5 +1,6 @@
 """What the pages ask of the store, as frames. One source serves all sessions; it knows nothing of Panel."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -38,13 +39,11 @@ class Source:
 
     def claims(self) -> pl.DataFrame:
         """The scoreboard over all papers. Raises `ValueError` when a TOML breaks the contract."""
-        found = studies.find()
-        stamp = tuple((str(toml), toml.stat().st_mtime_ns) for toml in found.values())
-        return self._cached("claims", (self.version, stamp), lambda: scoreboard(self.log))
+        return self._cached("claims", (self.version, _stamp()), lambda: scoreboard(self.log))
 
     def papers(self) -> dict[str, Paper]:
         """The papers of the catalogue by slug."""
-        return {slug: studies.claims(slug)[0] for slug in studies.find()}
+        return self._cached("papers", _stamp(), lambda: {slug: studies.claims(slug)[0] for slug in studies.find()})
 
     def runs(self) -> pl.DataFrame:
         """One row a run, the newest first."""
@@ -72,8 +71,25 @@ class Source:
         """What differs between two runs."""
         return differences(self.log, first, second)
 
+    def written(self) -> str:
+        """The path of the store as it stands in Python code; empty for the usual one."""
+        return "" if self.path is None else json.dumps(str(self.path))
+
     def _cached(self, name: str, key: Any, make: Callable[[], Any]) -> Any:
         with self._lock:
             if name not in self._kept or self._kept[name][0] != key:
                 self._kept[name] = (key, make())
             return self._kept[name][1]
+
+
+def _stamp() -> tuple[tuple[str, int], ...]:
+    """What changes when a TOML of the catalogue does."""
+    return tuple((str(toml), toml.stat().st_mtime_ns) for toml in studies.find().values())
+
+
+def search(frame: pl.DataFrame, columns: list[str], text: str) -> pl.DataFrame:
+    """The rows in whose `columns`, taken together, every word of `text` stands, in upper or lower case."""
+    said = pl.concat_str(columns, ignore_nulls=True).str.to_lowercase()
+    for word in text.lower().split():
+        frame = frame.filter(said.str.contains(word, literal=True))
+    return frame

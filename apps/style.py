@@ -1,7 +1,9 @@
 """The look of the pages: one style sheet, and the small pieces of HTML that several pages share."""
 
 import html
+import json
 from typing import Any
+from urllib.parse import quote
 
 from workbench import display
 
@@ -79,13 +81,17 @@ TABLE = f"""
 def chip_link(verdict: str, n: int, href: str) -> str:
     """A count that carries the colour and the icon of its verdict, and leads to the claims behind it."""
     style = display.VERDICTS[verdict]
-    look = f"background:{style.colour};color:#fff" if style.solid else f"background:#fff;color:{style.colour}"
     said = f"{n} {verdict}: {style.meaning}"
     return (
         f'<a href="{html.escape(href, quote=True)}" title="{html.escape(said, quote=True)}" '
         f'aria-label="{html.escape(said, quote=True)}"><span class="count" '
-        f'style="{look};border-color:{style.colour}">{style.icon} {n}</span></a>'
+        f'style="{style.fill};border-color:{style.colour}">{style.icon} {n}</span></a>'
     )
+
+
+def runs_link(run_id: str) -> str:
+    """The address of the Runs page with this run selected, for an attribute of HTML."""
+    return html.escape(f"runs?run={quote(json.dumps([run_id]))}", quote=True)
 
 
 def evidence_mark(evidence: str) -> str:

@@ -5,16 +5,13 @@ python benchmarks/command.py
 Calls take turns, so that a busy machine is busy for all; the result goes to `benchmarks/results/command.json`.
 """
 
-import json
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-from workbench.store import _facts, _folder
+from _record import keep
 
-RESULTS = Path(__file__).parent / "results" / "command.json"
 CALLS = {
     "python -c pass": ["-c", "pass"],
     "import workbench": ["-c", "import workbench"],
@@ -38,11 +35,7 @@ def main() -> int:
         print(f"{name:30} {seconds:6.3f} s")
     holds = medians[LINE[0]] <= LINE[1]
     print(f"{'✓' if holds else '✗'} {LINE[0]} within {LINE[1]} s")
-    machine = _facts.machine() | {"load_avg_at_end": _facts.load_avg()}
-    machine.pop("host", None)
-    facts = {"measured": _folder.utc(), "machine": machine, "python": sys.version.split()[0], "median_s": medians}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(facts, indent=1, default=str) + "\n", encoding="utf-8")
+    keep("command", {"median_s": medians}, ("tyro", "polars"))
     return 0 if holds else 1
 
 

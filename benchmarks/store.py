@@ -10,7 +10,6 @@ with the machine, the load and the versions. Peers that are not installed are le
 import argparse
 import importlib
 import importlib.metadata
-import json
 import operator
 import os
 import random
@@ -25,10 +24,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from workbench import store
-from workbench.store import _facts, _folder
+from _record import keep
 
-RESULTS = Path(__file__).parent / "results" / "store.json"
+from workbench import store
+from workbench.store import _folder
+
 _AT_LEAST = {"mlflow": 1000, "trackio": 10}  # times our time for a call
 _WRITER = """
 import os, sys
@@ -234,24 +234,9 @@ def main() -> int:
     for what, value, line, holds in reached:
         print(f"{'✓' if holds else '✗'} {what:<40} {value:>12,.2f}   {line}")
     if not quick:
-        write(figures, reached)
+        told = [dict(zip(("what", "value", "line", "holds"), row, strict=True)) for row in reached]
+        print(f"written: {keep('store', {'lines': told, **figures}, ('duckdb', 'polars', 'pyarrow'))}")
     return 0 if all(holds for *_, holds in reached) else 1
-
-
-def write(figures: dict[str, Any], reached: list[tuple[str, float, str, bool]]) -> None:
-    """Keep the figures with what they depend on."""
-    machine = {name: value for name, value in _facts.machine().items() if name != "host"}
-    told = {
-        "measured": _folder.utc(),
-        "machine": machine | {"load_avg_at_end": _facts.load_avg()},
-        "python": sys.version.split()[0],
-        "versions": {name: importlib.metadata.version(name) for name in ("duckdb", "polars", "pyarrow")},
-        "lines": [dict(zip(("what", "value", "line", "holds"), row, strict=True)) for row in reached],
-        **figures,
-    }
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"written: {RESULTS}")
 
 
 if __name__ == "__main__":

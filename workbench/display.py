@@ -41,6 +41,11 @@ class VerdictStyle:
     solid: bool
     meaning: str
 
+    @property
+    def fill(self) -> str:
+        """The CSS of the chip's colours."""
+        return f"background:{self.colour};color:#fff" if self.solid else f"background:#fff;color:{self.colour}"
+
 
 VERDICTS = {
     "reproduced": VerdictStyle("✓", "#00714F", True, "same scale and conditions, within the tolerance"),
@@ -93,8 +98,7 @@ def verdict_text(verdict: str) -> str:
 def verdict_chip(verdict: str) -> str:
     """The verdict as an HTML chip: icon, word and colour, never colour alone."""
     style = VERDICTS[verdict]
-    fill = f"background:{style.colour};color:#fff" if style.solid else f"background:#fff;color:{style.colour}"
-    css = f"{fill};border:1.5px solid {style.colour};border-radius:1em;padding:.1em .7em;white-space:nowrap"
+    css = f"{style.fill};border:1.5px solid {style.colour};border-radius:1em;padding:.1em .7em;white-space:nowrap"
     return f'<span style="{css}" title="{html.escape(style.meaning)}">{style.icon} {verdict}</span>'
 
 

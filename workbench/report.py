@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from workbench import display, studies
+from workbench.scoreboard import scoreboard, tested_first
 from workbench.signature import signature_svg
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def report_text(
     from rich import box
     from rich.table import Table
 
-    rows = _tested_first(frame)
+    rows = tested_first(frame).to_dicts()
     shown = [row for row in rows if everything or row["verdict"] != "not testable"]
     # Fixed widths, so that only the claim folds.
     widths = {"paper": 7, "claim": None, "published": 12, "here": 12, "ratio": 6, "evidence": 8, "verdict": 17}
@@ -71,11 +72,6 @@ def report_text(
         table.caption_justify = "left"
         table.caption = f"{display.verdict_text('not testable')} here: {told}; --everything lists them"
     return table
-
-
-def _tested_first(frame: "pl.DataFrame") -> list[dict[str, Any]]:
-    order = {"untested": 1, "not testable": 2}
-    return sorted(frame.iter_rows(named=True), key=lambda row: order.get(row["verdict"], 0))
 
 
 def _cells(row: dict[str, Any], statements: bool) -> dict[str, str]:
@@ -102,8 +98,6 @@ def _cells(row: dict[str, Any], statements: bool) -> dict[str, str]:
 
 def report(log: "Log", slugs: Iterable[str] | None = None) -> str:
     """All claims of the studies `slugs` (all when None) and how they stand, as one self-contained HTML file."""
-    from workbench.scoreboard import scoreboard
-
     chosen = list(studies.find() if slugs is None else slugs)
     frame = scoreboard(log, chosen)
     body = "".join(_paper(slug, frame.filter(frame["paper"] == slug)) for slug in chosen)
@@ -135,7 +129,7 @@ def _paper(slug: str, rows: "pl.DataFrame") -> str:
     link = html.escape(paper.link, quote=True)
     title = f'<a href="{link}">{html.escape(paper.title)}</a>' if link else html.escape(paper.title)
     head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
-    body = "".join(_row(row) for row in _tested_first(rows))
+    body = "".join(_row(row) for row in tested_first(rows).iter_rows(named=True))
     presets = sorted({p for p, v in rows.select("preset", "verdict").iter_rows() if v != "not testable"}, reverse=True)
     how = " &nbsp; ".join(f"<code>workbench reproduce {slug} --preset {preset}</code>" for preset in presets)
     return (

@@ -114,6 +114,15 @@ def _schema(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {name: kinds.get(name, pl.Float64) for name in names}
 
 
+def tested_first(rows: "pl.DataFrame") -> "pl.DataFrame":
+    """The rows with what was tested on top, then what no run has tested, then what cannot be tested here."""
+    import polars as pl
+
+    last = {"untested": 1, "not testable": 2}
+    order = pl.col("verdict").replace_strict(last, default=0, return_dtype=pl.Int8)
+    return rows.sort(order, maintain_order=True)
+
+
 def as_json(frame: "pl.DataFrame") -> str:
     """The frame as a JSON array; a value that is not finite becomes text, so that every JSON reader can read it."""
     rows = [{k: _finite(v) for k, v in row.items()} for row in frame.iter_rows(named=True)]

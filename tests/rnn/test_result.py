@@ -1,9 +1,5 @@
 """What comes back: it prints itself, crosses transformations, plots, bounds its own error; and the driver's door."""
 
-import subprocess
-import sys
-import textwrap
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -151,33 +147,6 @@ def test_newtons_door(arguments):
 def test_sequentials_door():
     with pytest.raises(ValueError, match="adjoint: 'exact'"):
         rnn.Sequential(adjoint="exact")
-
-
-def test_what_users_type_in_default_precision():
-    """The opening lines of the documentation, in a fresh process, as they stand."""
-    code = textwrap.dedent(
-        """
-        import jax
-        import jax.numpy as jnp
-        from workbench import rnn
-
-        cell = rnn.ParaGRU(input_dim=32, hidden_dim=64, heads=4)
-        params = cell.init(jax.random.key(0))
-        x = jax.random.normal(jax.random.key(1), (8, 1000, 32))              # batch, time, input
-
-        newton = rnn.solve(cell, params, x, solver=rnn.Newton(), scan=rnn.TwoLevel(chunk=32))
-        serial = rnn.solve(cell, params, x, solver=rnn.Sequential())
-        assert jnp.abs(newton.states - serial.states).max() < 1e-4
-        print(newton.status, newton.stats.iterations, newton.stats.residual)
-
-        loss = lambda p: (rnn.solve(cell, p, x, solver=rnn.Newton()).states ** 2).mean()
-        grads = jax.grad(loss)(params)                                       # one reversed linear scan
-        figure = newton.plot()                                               # residual by iteration
-        """
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith("converged [3 3 3 3 3 3 3 3]")
 
 
 @pytest.mark.parametrize("cell", [rnn.ParaGRU(64, 64), rnn.ParaLSTM(64, 64)], ids=lambda c: type(c).__name__)

@@ -45,7 +45,7 @@ def test_an_error_ends_the_run_and_goes_on(root, error, status, synced):
         row = log.runs().row(0, named=True)
     assert row["status"] == status
     assert row["error"] == type(error).__name__ + (": by zero" if error.args else "")
-    assert "raise error" in _folder.error_text(run.path)
+    assert "raise error" in _folder.read_ending(run.path)["traceback"]
     assert row["n_rows"] == 1
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
+from ui_sizes import WIDE
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "apps"))
 
@@ -17,7 +18,6 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 SCREENSHOTS = Path(__file__).resolve().parent / "screenshots"
-WIDE, PHONE = (1440, 900), (390, 844)
 
 
 @pytest.fixture(scope="session")

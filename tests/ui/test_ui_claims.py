@@ -1,8 +1,8 @@
 """The Claims page: filters live in the address, a click opens the evidence, a toy paper is there like any other."""
 
 import pytest
-from conftest import PHONE
 from playwright.sync_api import expect
+from ui_sizes import PHONE
 
 pytestmark = [pytest.mark.ui, pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning:bokeh")]
 ROWS = ".tabulator-row"

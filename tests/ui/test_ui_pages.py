@@ -1,8 +1,8 @@
 """All pages at both sizes: they come, they fit, nothing fails, and an empty store says what to do."""
 
 import pytest
-from conftest import PHONE, WIDE
 from playwright.sync_api import expect
+from ui_sizes import PHONE, WIDE
 
 pytestmark = [pytest.mark.ui, pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning:bokeh")]
 NAMELESS = """() => {

@@ -179,11 +179,6 @@ def result_rows(state: RunState) -> list[dict[str, Any]]:
     ]
 
 
-def error_text(folder: Path) -> str:
-    """The traceback of a failed run; empty for any other."""
-    return (read_ending(folder) or {}).get("traceback", "")
-
-
 def fingerprint(value: Any) -> str:
     """Six hexadecimal digits that name a value: imported runs are recognised by them."""
     return hashlib.sha256(dumps(value).encode()).hexdigest()[:6]
