@@ -1,5 +1,6 @@
 """Is it what the paper said? The signature plot of all claims; a click on a mark or a row opens the evidence."""
 
+import html
 from typing import Any
 
 import panel as pn
@@ -148,7 +149,7 @@ def _table() -> pn.widgets.Tabulator:
     return pn.widgets.Tabulator(
         pd.DataFrame(columns=list(_COLUMNS)), titles=_COLUMNS, show_index=False, disabled=True, selectable=False,
         pagination="remote", page_size=20, layout="fit_data_stretch", sizing_mode="stretch_width", margin=0,
-        formatters={"verdict": {"type": "html"}, "evidence": {"type": "html"}, "statement": {"type": "textarea"},
+        formatters={"verdict": {"type": "html"}, "evidence": {"type": "html"}, "statement": {"type": "html"},
                     "published": {"type": "textarea"}},
         widths={"statement": 350, "published": 120, "here": 165, "ratio": 75, "paper": 100}, stylesheets=[TABLE],
     )  # fmt: skip
@@ -160,7 +161,8 @@ def _shown(rows: pl.DataFrame) -> Any:
 
     table = [
         {
-            "statement": row["statement"],
+            # a button, so that the keyboard reaches it; its click is the row's
+            "statement": f'<button class="open" type="button">{html.escape(row["statement"])}</button>',
             "verdict": display.verdict_chip(row["verdict"]) + (" <small>stale</small>" if row["stale"] else ""),
             "published": row["published_text"] + ("" if row["verified"] else " (not verified)"),
             "here": ours(row),

@@ -1,6 +1,7 @@
 """The state of the Runs page: filters, selected runs, metrics, axes, and what follows from them. No browser needed."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ URL = {
     "x": "x", "log_x": "log_x", "log_y": "log_y", "smoothing": "smooth",
 }  # fmt: skip
 STATUS = {"running": "▶", "finished": "✓", "failed": "✗", "interrupted": "‖", "crashed": "⚠"}
+LOOKED_AT = ("loss", "accuracy", "perplexity", "reward", "residual")
 MOST_CURVES = 12  # runs drawn at once; more cannot be told apart
 
 
@@ -73,9 +75,9 @@ class RunsState(param.Parameterized):
         return counts["name"].to_list()
 
     def drawn_metrics(self) -> list[str]:
-        """The chosen metrics, or the first two when none is chosen."""
+        """The chosen metrics, or the two that say most when none is chosen."""
         names = self.metric_names()
-        return [name for name in self.metrics if name in names] or names[:2]
+        return [name for name in self.metrics if name in names] or main_metrics(self.source.summary(self.drawn()))
 
     def curve(self, run_id: str, name: str) -> dict[str, np.ndarray]:
         """Columns x, raw and smooth of one curve."""
@@ -93,6 +95,30 @@ class RunsState(param.Parameterized):
         lines = ["from workbench import store", "", f"log = store.open({self.source.written()})"]
         lines += [f"print(log.metrics({json.dumps(run_id)}, {json.dumps(names)}))" for run_id in self.drawn()]
         return "\n".join(lines if self.drawn() else [*lines, "print(log.runs())"])
+
+
+def main_metrics(summary: pl.DataFrame, most: int = 2) -> list[str]:
+    """The metrics that say most about runs with this summary, one a family: names are alike up to the first slash.
+
+    First come those that everybody looks at, in the order of `LOOKED_AT`, then the longest curves. Of a family stands
+    the first in natural order.
+    """
+    longest = dict(summary.group_by("name").agg(pl.col("n").max()).iter_rows())
+    families: dict[str, list[str]] = {}
+    for name in longest:
+        families.setdefault(name.split("/")[0], []).append(name)
+
+    def rank(family: str) -> tuple[int, int, str]:
+        last = re.split("[-_ ]", family.lower())[-1]  # `val_loss` is a loss, `loss-scale` is none
+        known = LOOKED_AT.index(last) if last in LOOKED_AT else len(LOOKED_AT)
+        return known, -max(longest[name] for name in families[family]), family
+
+    return [min(families[family], key=natural) for family in sorted(families, key=rank)[:most]]
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts `residual/256` before `residual/2048`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def smooth(values: np.ndarray, weight: float) -> np.ndarray:

@@ -10,7 +10,7 @@ import polars as pl
 from apps.claims_state import matrix
 from apps.live import follow
 from apps.runs_state import STATUS
-from apps.shell import card, empty, markup, page, trouble
+from apps.shell import METHODS, PAGES, card, empty, markup, page, trouble
 from apps.source import Source
 from apps.style import MATRIX, TILES, chip_link, runs_link
 from workbench import display
@@ -79,7 +79,7 @@ def matrix_html(rows: pl.DataFrame, source: Source) -> str:
     head = "".join(f'<th class="n" scope="col"><b>{display.VERDICTS[v].icon}</b>{v}</th>' for v in verdicts)
     body = "".join(
         f'<tr><td class="name"><a href="{_link(paper)}"><strong>{html.escape(paper)}</strong></a>'
-        f'<span class="title">{html.escape(papers[paper].title)} ({papers[paper].year})</span></td>'
+        f'<span class="title">{html.escape(papers[paper].title)} ({papers[paper].year})</span>{_method(paper)}</td>'
         + "".join(
             f'<td class="n">{chip_link(v, counts[v], claims_link(paper, v))}</td>' if v in counts
             else '<td class="n none">·</td>'
@@ -92,6 +92,12 @@ def matrix_html(rows: pl.DataFrame, source: Source) -> str:
         f'<div class="wide tall"><table class="matrix"><thead><tr><th scope="col">paper</th>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
+
+
+def _method(paper: str) -> str:
+    """The link to the page of a paper's method, where there is one."""
+    url = METHODS.get(paper)
+    return f'<a class="small" href="{url}">{html.escape(PAGES[url])}</a>' if url else ""
 
 
 def _against(rows: pl.DataFrame) -> str:

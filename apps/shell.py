@@ -12,9 +12,17 @@ import param
 import polars as pl
 from bokeh.models import ColumnDataSource
 
+from apps.loading import TEMPLATE
 from apps.style import ACCENT, CSS, FONT, INK, LINE, NAV
 
-PAGES = {"./": "Scoreboard", "claims": "Is it what the paper said?", "runs": "Runs"}
+PAGES = {
+    "./": "Scoreboard",
+    "claims": "Is it what the paper said?",
+    "rnn": "When does parallel-in-time pay?",
+    "runs": "Runs",
+}
+METHODS = {"pararnn": "rnn"}  # the page of a paper's method
+_SHORT = {"rnn": "Parallel RNNs"}  # what the navigation calls a page
 _BAR = {
     "backgroundColor": "#FFFFFF", "color": INK, "boxShadow": "none", "borderBottom": f"1px solid {LINE}",
     "& .title, & a, & h1, & h3, & h5, & .MuiTypography-root": {"color": f"{INK} !important", "fontSize": "1.1rem"},
@@ -48,7 +56,7 @@ def page(
     """
     title = PAGES[active]
     links = "".join(
-        f'<a href="{url}"{" aria-current=page" if url == active else ""}>{html.escape(name)}</a>'
+        f'<a href="{url}"{" aria-current=page" if url == active else ""}>{html.escape(_SHORT.get(url, name))}</a>'
         for url, name in PAGES.items()
     )
     head = f"<header><h1>{html.escape(title)}</h1><p class='dim'>{html.escape(sentence)}</p></header>"
@@ -56,6 +64,7 @@ def page(
     frame = pmui.Page(
         title="Parallel workbench",
         meta_title=f"{title} · Parallel workbench",
+        template=TEMPLATE,
         sidebar=[markup(f'<nav aria-label="Pages">{links}</nav>', NAV), *controls],
         main=[pmui.Column(*content, *([aside] if aside is not None else []), sizing_mode="stretch_width", sx=_SPACING)],
         sidebar_width=292,
@@ -111,7 +120,8 @@ def markup(text: Any, *styles: str, **params: Any) -> pn.pane.HTML:
 def card(*objects: Any, title: str = "", tools: Sequence[Any] = ()) -> pmui.Paper:
     """A white card with a heading and, beside it, its buttons."""
     head = pmui.Row(
-        markup(f"<h2>{html.escape(title)}</h2>"), *tools, sizing_mode="stretch_width",
+        markup(f"<h2>{html.escape(title)}</h2>", styles={"min-width": "min(15rem, 100%)"}), *tools,
+        sizing_mode="stretch_width",
         sx={"alignItems": "center", "flexWrap": "wrap", "gap": "6px"},
     )  # fmt: skip
     return pmui.Paper(

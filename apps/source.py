@@ -67,6 +67,17 @@ class Source:
         joined = curve.join(times, on="step", maintain_order="left")
         return joined.select((pl.col("time") - first).alias("x"), "value")
 
+    def values(self, run_id: str, names: list[str]) -> pl.DataFrame:
+        """These metrics of a run: a row a step, a column each."""
+        return self.log.metrics(run_id, names)
+
+    def machine(self, run_id: str) -> str:
+        """Where a run ran, in a few words: processor and cores."""
+        found = self.log.sql(
+            "SELECT m.cpu, m.cores FROM runs r JOIN machines m USING (machine_id) WHERE run_id = $1", [run_id]
+        )
+        return "" if not found.height else f"{found['cpu'][0] or 'a processor'}, {found['cores'][0]} cores"
+
     def differences(self, first: str, second: str) -> list[Difference]:
         """What differs between two runs."""
         return differences(self.log, first, second)

@@ -74,6 +74,8 @@ TABLE = f"""
 .tabulator-row:hover{{background:#F4F7FA!important}}
 .tabulator-row.tabulator-selected{{background:#E6F0F7!important}}
 .tabulator-row .tabulator-cell{{border-right:0;padding:8px 10px;color:{INK}}}
+.tabulator-row button.open{{all:unset;cursor:pointer;white-space:normal;font:inherit;color:inherit}}
+.tabulator-row button.open:focus-visible{{outline:2px solid {ACCENT};outline-offset:3px;border-radius:3px}}
 .tabulator .tabulator-footer{{background:#fff;border-top:0}}
 """
 

@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command runs, so `workbench --help` answers at once.
 """
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -248,6 +249,22 @@ class Lab:
 
 
 @dataclass(frozen=True)
+class Calibrate:
+    """Measure what this machine does, and which way of solving a recurrence is fastest on it (about a minute).
+
+    Kept in the cache folder (WORKBENCH_CACHE, by default ~/.cache/workbench); `rnn.Auto` chooses by it.
+    """
+
+    refresh: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Measure again, whatever is kept."""
+
+    def __call__(self) -> int:
+        from workbench.commands import calibrating
+
+        return calibrating.command(refresh=self.refresh)
+
+
+@dataclass(frozen=True)
 class Doctor:
     """What this installation and this machine can do, and what is missing."""
 
@@ -288,6 +305,7 @@ Command = (
     | Annotated[StoreGroup, tyro.conf.subcommand("store")]
     | Annotated[Dashboard, tyro.conf.subcommand("dashboard")]
     | Annotated[Lab, tyro.conf.subcommand("lab")]
+    | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
 )
 
@@ -301,6 +319,9 @@ def main(arguments: list[str] | None = None) -> int:
         args=arguments,
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes),
     )
+    from workbench.hardware import compilation_cache
+
+    os.environ.update(compilation_cache())  # JAX reads it when it is first imported, by the command or its children
     try:
         return command()
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench import store, studies
+from workbench import hardware, store, studies
 from workbench.study import Needs, load_needs
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def start(job: Job, tell: Listener, running: set[subprocess.Popen[str]]) -> Fini
 
 
 def environment(needs: Needs) -> dict[str, str]:
-    """The environment variables of a child: what this process has, and what the study needs."""
+    """The environment variables of a child: what this process has, what the study needs, and the compilation cache."""
     flags = [os.environ.get("XLA_FLAGS", ""), *needs.xla_flags]
     if needs.devices > 1:
         flags.append(f"--xla_force_host_platform_device_count={needs.devices}")
@@ -203,7 +203,7 @@ def environment(needs: Needs) -> dict[str, str]:
     env["JAX_ENABLE_X64"] = "1" if needs.x64 else "0"
     if not needs.gpu:
         env.setdefault("JAX_PLATFORMS", "cpu")
-    return env
+    return env | hardware.compilation_cache(env)
 
 
 def lacking(needs: Needs) -> list[str]:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def named_studies(*folders: Path) -> Iterator[None]:
 def fill(path: Path) -> dict[str, str]:
     """Record the example runs in the store at `path`; returns their ids by what they are."""
     paper, claims = studies.claims("lanes")
-    ids = {}
+    ids = {"rnn": recurrences(path)}
     with store.run("lanes", {"preset": "quick", "lanes": 8, "rate": 0.1}, seed=0, path=path, tags=["quick"]) as run:
         run.claims(paper.row(), [claim.row() for claim in claims])
         for claim in claims:
@@ -72,6 +72,34 @@ def fill(path: Path) -> dict[str, str]:
         run.log_many(signal=[math.sin(i / 900) + 0.2 * random.Random(i).random() for i in range(20_000)])
         ids["long"] = run.id
     return ids
+
+
+# Seconds of the ways, as multiples of the compiled loop: 512 steps of a small cell on a processor.
+WAYS = {"loop": 1500.0, "sliced-loop": 420.0, "scan-unfused": 6.4, "scan": 1.0, "newton": 5.2}
+
+
+def recurrences(path: Path, ways: Iterable[str] = tuple(WAYS), sweep: bool = True) -> str:
+    """A run of the study of parallel recurrences: seconds, residuals, and iterations along λ; returns its id."""
+    noise = random.Random(1)
+    config = {"preset": "quick", "speed_length": 512, "speed_dim": 16}
+    with store.run("pararnn", config, path=path, tags=["quick"]) as run:
+        for cell, scale in (("paragru", 1.0), ("paralstm", 1.3)):
+            for step in range(5):
+                taken = {f"seconds/{way}/{cell}": 5e-5 * scale * WAYS[way] * noise.uniform(0.95, 1.1) for way in ways}
+                run.log(step=step, **taken)
+            for name, decades, steps in (("residual", 1.9, 7), ("residual-jacobi", 0.16, 40)):
+                for step in range(steps):
+                    error = max(2e-7, scale * 10 ** (-decades * step))
+                    lengths = {f"{name}/{cell}/{n}": error * n**0.1 for n in (256, 512, 1024, 2048)}
+                    run.log(step=step, **lengths)
+        for step in range(13 if sweep else 0):
+            gain = 0.4 + 0.1 * step
+            exponent = math.log(gain) - 0.05
+            newton = 3.0 + 0.8 / max(0.05, -exponent) if exponent < 0 else math.nan
+            found = {"newton": newton, "quasi-newton": 2.5 * newton, "jacobi": 9.0 * newton}
+            run.log(step=step, **{"sweep/gain": gain, "sweep/lyapunov": exponent})
+            run.log(step=step, **{f"sweep/iterations/{name}": n for name, n in found.items()})
+        return run.id
 
 
 def _record(run: store.Run, claim, outcome: Outcome) -> None:

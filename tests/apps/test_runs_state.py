@@ -3,10 +3,11 @@
 import time
 
 import numpy as np
+import polars as pl
 import pytest
 
 from apps import runs_state
-from apps.runs_state import RunsState, smooth
+from apps.runs_state import RunsState, main_metrics, smooth
 from apps.runs_tables import difference_html, list_frame, numbers_html
 from workbench import store
 
@@ -18,7 +19,7 @@ def state(source):
 
 def test_filters_by_study_status_tag_and_text(state, filled):
     _, ids = filled
-    assert state.rows().height == 4
+    assert state.rows().height == 5
     state.studies = ["lanes"]
     assert state.rows().height == 3
     state.tags = ["sweep"]
@@ -41,6 +42,16 @@ def test_only_runs_that_exist_are_drawn_and_not_too_many(state, filled, monkeypa
     monkeypatch.setattr(runs_state, "MOST_CURVES", 2)
     state.selected = list(ids.values())
     assert state.drawn() == list(ids.values())[:2]
+
+
+def test_a_run_opens_on_its_main_metrics(state, filled):
+    _, ids = filled
+    state.selected = [ids["second"]]
+    assert state.drawn_metrics() == ["loss", "accuracy"]
+    state.selected = [ids["rnn"]]
+    assert state.drawn_metrics()[0] == "residual/paragru/256"
+    summary = state.source.summary([ids["rnn"]]).with_columns(name=pl.col("name").str.replace("residual", "loss-scale"))
+    assert main_metrics(summary)[0].startswith("loss-scale-jacobi/")  # no loss; the longest curves
 
 
 def test_a_page_opens_on_the_newest_run_that_has_metrics(state, filled):

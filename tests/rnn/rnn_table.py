@@ -26,6 +26,31 @@ def linear(key, dtype):
     return cell, cell.init(key, dtype)
 
 
+def minimal(key, dtype):
+    cell = rnn.MinLSTM(6, 8)
+    return cell, cell.init(key, dtype)
+
+
+def ssd(key, dtype):
+    cell = rnn.SSD(6, 2, 3, 2)
+    return cell, cell.init(key, dtype)
+
+
+def elman(key, dtype):
+    cell = rnn.RNN(6, 6)
+    return cell, cell.init(key, dtype)
+
+
+def dense_gru(key, dtype):
+    cell = rnn.GRU(6, 6)
+    return cell, cell.init(key, dtype)
+
+
+def dense_lstm(key, dtype):
+    cell = rnn.LSTM(6, 6, heads=2)
+    return cell, cell.init(key, dtype)
+
+
 def _elementwise(h, x, params):
     return jnp.tanh(params["a"] * h + x)
 
@@ -50,17 +75,32 @@ def dense(key, dtype):
     return _mixing, {"w": 0.25 * jax.random.normal(key, (6, 6), dtype)}
 
 
-CELLS = {f.__name__: f for f in (gru, lstm, linear, diagonal, block, dense)}
+CELLS = {f.__name__: f for f in (gru, lstm, linear, ssd, dense_gru, dense_lstm, diagonal, block, dense)}
+RELATIVES = {f.__name__: f for f in (minimal, elman)}
+"""Cells whose Jacobian is like that of another in the table: held against `lax.scan` with Newton only."""
 SOLVERS = {
     "sequential": rnn.Sequential(),
     "bptt": rnn.Sequential(adjoint="bptt"),
     "newton": rnn.Newton(),
     "damped": rnn.Newton(damping=0.9),
     "fixed": rnn.Newton(steps=9),
+    "jacobi": rnn.Jacobi(patience=None),
+    "picard": rnn.Picard(patience=None),
+    "quasi": rnn.QuasiNewton(),
+    "elk": rnn.Elk(),
+    "elk-smoother": rnn.Elk(lam=0.01, smoother=True),
+    "shooting": rnn.MultipleShooting(chunks=5),
+    "warm": rnn.WarmStart(chunks=3, overlap=8),
+    "guarded": rnn.WarmStart(chunks=5, overlap=64, guard=True),
 }
+MAX_STEPS = {"jacobi": 1000, "picard": 1000, "quasi": 1000}
+"""Linear iterations may need as many as there are steps of time; every other solver makes do with the default."""
+MAY_FAIL = {("picard", 1000)}
+"""(solver, length) where an honest status will do: A = I amplifies rounding like a binomial when steps contract."""
 SCANS = {
     "serial": rnn.Serial(),
     "associative": rnn.Associative(),
+    "hillis-steele": rnn.HillisSteele(),
     "two-level-4": rnn.TwoLevel(chunk=4),
     "two-level-long": rnn.TwoLevel(chunk=5000),
     "two-level-tree": rnn.TwoLevel(chunk=8, carries=rnn.Associative()),
@@ -101,7 +141,7 @@ def _pairs(row: dict, names: list[str]) -> set:
 def problem(cell: str, length: int, dtype: str, batch: tuple[int, ...]):
     """Cell, params, x, h0 != 0 of one row; plain functions take no batch."""
     keys = jax.random.split(jax.random.key(7), 3)
-    made, params = CELLS[cell](keys[0], jnp.dtype(dtype))
+    made, params = (CELLS | RELATIVES)[cell](keys[0], jnp.dtype(dtype))
     if isinstance(made, rnn.AbstractCell):
         x = jax.random.normal(keys[1], (*batch, length, made.input_dim), dtype)
         h0 = 0.5 * jax.random.normal(keys[2], (*batch, *made.state_shape), dtype)

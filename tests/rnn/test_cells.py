@@ -4,17 +4,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rnn_table import close
+from rnn_table import close, problem, reference
 
 from workbench import rnn
 
-CELLS = [rnn.ParaGRU(6, 8, heads=2), rnn.ParaLSTM(6, 8, heads=2), rnn.LinearGRU(6, 8, heads=2)]
+GATED = [
+    rnn.ParaGRU(6, 8, heads=2),
+    rnn.ParaLSTM(6, 8, heads=2),
+    rnn.LinearGRU(6, 8, heads=2),
+    rnn.MinLSTM(6, 8, heads=2),
+]
+CELLS = [*GATED, rnn.SSD(6, 2, 3, 2)]
 
 
 def random_step(cell):
     keys = jax.random.split(jax.random.key(3), 4)
     params = cell.init(keys[0])
-    params |= {name: jax.random.normal(keys[1], params[name].shape) for name in cell.recurrent}  # large weights
+    recurrent = getattr(cell, "recurrent", ())
+    params |= {name: jax.random.normal(keys[1], params[name].shape) for name in recurrent}  # large weights
     h = jax.random.normal(keys[2], (5, *cell.state_shape))
     return params, h, cell.project(params, jax.random.normal(keys[3], (5, 6)))
 
@@ -26,6 +33,12 @@ def sigmoid(x):
 def numpy_step(cell, params, h, u):
     """The equations of the paper, written out."""
     params, h, u = jax.tree.map(np.asarray, (params, h, u))
+    if isinstance(cell, rnn.SSD):
+        a, write, key = u
+        return np.einsum("bn,bnps->bnps", a, h) + np.einsum("bnp,bs->bnps", write, key)
+    if isinstance(cell, rnn.MinLSTM):
+        f, i = sigmoid(u[:, 0]), sigmoid(u[:, 1])
+        return f / (f + i) * h + i / (f + i) * u[:, 2]
     if isinstance(cell, rnn.ParaLSTM):
         (a_f, a_z, a_o), (p_f, p_o), c, h = params["a"], params["p"], h[..., 0], h[..., 1]
         f = sigmoid(a_f * h + p_f * c + u[:, 0])
@@ -50,14 +63,26 @@ def test_closed_form_jacobian_is_autodiffs(cell):
     params, h, u = random_step(cell)
     size = int(np.prod(cell.state_shape))
     for i in range(5):
-        one = lambda h, u=u[i]: cell.step(params, h, u)
+        u_i = jax.tree.map(lambda a, i=i: a[i], u)
+        one = lambda h, u=u_i: cell.step(params, h, u)
         full = jax.jacfwd(one)(h[i]).reshape(size, size)
-        J = cell.jacobian(params, h[i], u[i])
+        J = cell.jacobian(params, h[i], u_i)
         columns = jax.vmap(J.apply)(jnp.eye(size).reshape(size, *cell.state_shape)).reshape(size, size).T
         close(columns, full, atol=1e-14)
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda c: type(c).__name__)
+def test_diagonal_blocks_are_those_of_the_jacobian(cell):
+    params, h, u = random_step(cell)
+    size = int(np.prod(cell.state_shape))
+    full = jax.vmap(jax.jacfwd(lambda h, u: cell.step(params, h, u)))(h, u).reshape(5, size, size)
+    for k in (1, 2, 4):
+        exact = jnp.stack([full[:, i : i + k, i : i + k] for i in range(0, size, k)], 1)
+        for J in (cell.block_diagonal(params, h, u, k)[1], rnn.AbstractCell.block_diagonal(cell, params, h, u, k)[1]):
+            close(J.d.reshape(exact.shape) if k == 1 else J.m, exact, atol=1e-14)
+
+
+@pytest.mark.parametrize("cell", GATED, ids=lambda c: type(c).__name__)
 def test_projection_is_block_diagonal_over_heads(cell):
     params = cell.init(jax.random.key(0))
     influence = jax.jacfwd(lambda x: cell.project(params, x))(jnp.ones(6))  # (gates, hidden, input)
@@ -101,6 +126,40 @@ def test_linear_twin_is_the_gru_without_recurrent_weights():
     ours = rnn.solve(twin, {"B": params["B"][keep], "b": params["b"][keep]}, x)
     close(ours.states, rnn.solve(gru, params, x, solver=rnn.Sequential()).states, atol=1e-13)
     assert ours.stats.iterations == 1
+
+
+def test_a_normalised_gate_of_two_tiny_ones_is_finite():
+    cell = rnn.MinLSTM(1, 1)
+    u = jnp.asarray([[-800.0], [-801.0], [3.0]])
+    value, J = cell.step_and_jacobian({}, jnp.ones(1), u)
+    close(J.d, [sigmoid(1.0)], atol=1e-12)
+    close(value, [3 - 2 * sigmoid(1.0)], atol=1e-12)
+
+
+def test_minimal_lstm_in_parallel():
+    cell, *data = problem("minimal", 300, "float64", (2,))
+    result = rnn.solve(cell, *data)
+    assert (result.stats.iterations == 1).all()
+    close(result.states, reference(cell, *data), atol=1e-12)
+
+
+def test_ssd_is_attention_with_decay():
+    """y_t = sum_{s <= t} (prod_{s < r <= t} a_r) (C_t . B_s) dt_s v_s: the quadratic form of the paper."""
+    cell, params, x, _ = problem("ssd", 9, "float64", ())
+    result = rnn.solve(cell, params, x)
+    a, write, B = (np.asarray(u) for u in cell.project(params, x))
+    C = np.asarray(x @ params["W"])[:, cell.hidden_dim + cell.state_dim : -cell.heads]
+    log_decay = np.cumsum(np.log(a), 0)
+    exact = np.zeros((9, cell.heads, cell.head_dim))
+    for t in range(9):
+        for s in range(t + 1):
+            exact[t] += (np.exp(log_decay[t] - log_decay[s]) * (C[t] @ B[s]))[:, None] * write[s]
+    close(cell.outputs(params, result.states, x), exact.reshape(9, -1), atol=1e-13)
+    dt = jax.nn.softplus(params["dt_bias"])
+    assert ((dt >= 1e-3) & (dt <= 1e-1)).all()
+    assert ((a > 0) & (a < 1)).all()
+    with pytest.raises(ValueError, match="state_dim: 0"):
+        rnn.SSD(6, 2, 3, 0)
 
 
 def test_cells_are_values():

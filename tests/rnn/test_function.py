@@ -51,13 +51,56 @@ def test_any_state_and_input_shape():
         close(result.final, result.states[-1], atol=0)
 
 
+def lstm_by_hand(h, x, a):
+    """Elementwise between two leaves: no channel sees another."""
+    f = jax.nn.sigmoid(a * h["h"] + x)
+    c = f * h["c"] + (1 - f) * jnp.tanh(x - a * h["h"])
+    return {"c": c, "h": jnp.tanh(c)}
+
+
+def uneven(h, x, a):
+    memory, mean = h
+    return jnp.tanh(a * memory + x + mean), a * mean + memory.mean()
+
+
+@pytest.mark.parametrize(
+    ("f", "h0", "found"),
+    [(lstm_by_hand, {"c": H0, "h": 2 * H0}, "block"), (uneven, (H0, jnp.asarray(0.3)), "dense")],
+    ids=["alike", "uneven"],
+)
+def test_pytree_states(f, h0, found):
+    def exact(a, h0):
+        return jax.lax.scan(lambda h, x: (f(h, x, a),) * 2, h0, X)[1]
+
+    result = rnn.solve(f, 0.5, X, h0)
+    assert result.cell.structure == found
+    assert result.stats.iterations < 10
+    expected = exact(0.5, h0)
+    close(result.states, expected, atol=1e-12)
+    close(result.final, jax.tree.map(lambda a: a[-1], expected), atol=1e-12)
+    assert "float64[20, 4]" in repr(result)
+    total = lambda solve: lambda a, h0: sum(jnp.sin(3 * s).sum() for s in jax.tree.leaves(solve(a, h0)))
+    mine = jax.grad(total(lambda a, h0: rnn.solve(f, a, X, h0).states), (0, 1))(0.5, h0)
+    close(mine, jax.grad(total(exact), (0, 1))(0.5, h0), atol=1e-10)
+    again = rnn.solve(f, 0.5, X, h0, guess=lambda a, x, h0: jax.tree.map(lambda s: s + a - 0.5, expected))
+    assert again.stats.iterations <= 1  # the callable gets what the user passed
+    many = jax.vmap(lambda a: rnn.solve(f, a, X, h0))(jnp.asarray([0.5, 0.6]))
+    close(jax.tree.map(lambda a: a[0], many.final), result.final, atol=1e-12)
+    close(rnn.step(f, 0.5, h0, X[0]), jax.tree.map(lambda a: a[0], expected), atol=1e-15)
+
+
+def test_a_pytree_state_that_mixes_leaves_is_not_diagonal():
+    with pytest.raises(ValueError, match="structure: 'diagonal' was declared"):
+        rnn.solve(rnn.Function(lstm_by_hand, "diagonal"), 0.5, X, {"c": H0, "h": H0})
+
+
 MIXING = lambda h, x, a: a * jnp.roll(h, 1, -1) + 0.1 * jnp.tanh(h) + x
 
 
-@pytest.mark.parametrize("declared", ["diagonal", "block"])
-def test_a_wrong_structure_raises(declared):
-    h0 = H0 if declared == "diagonal" else H0.reshape(2, 2)
-    x = X.reshape(20, *h0.shape)
+@pytest.mark.parametrize("shape", [(4,), (2, 2), (4, 1), (2, 3)], ids=str)
+def test_a_wrong_structure_raises(shape):
+    declared = "diagonal" if len(shape) == 1 else "block"
+    h0, x = 0.1 * jnp.ones(shape), jax.random.normal(jax.random.key(0), (20, *shape))
     f = MIXING if declared == "diagonal" else (lambda h, x, a: a * jnp.roll(h, 1, 0) + x)
     cell = rnn.Function(f, structure=declared)
     with pytest.raises(ValueError, match=f"structure: '{declared}' was declared"):
@@ -66,6 +109,8 @@ def test_a_wrong_structure_raises(declared):
         jax.jit(lambda a: rnn.solve(cell, a, x, h0).states)(0.5)
     with pytest.raises(ValueError, match=f"structure: '{declared}' was declared"):
         jax.grad(lambda a: rnn.solve(cell, a, x, h0).states.sum())(0.5)
+    with pytest.raises(ValueError, match=f"structure: '{declared}' was declared"):
+        jax.vmap(lambda x: rnn.solve(cell, 0.5, x, h0).states)(x[None])
 
 
 def test_a_right_structure_passes_the_probe():
@@ -78,6 +123,23 @@ def test_a_right_structure_passes_the_probe():
     same = lambda h, x, a: a * jnp.roll(jnp.roll(h, 1), -1) + x  # diagonal, though no reading of the program shows it
     assert rnn.solve(same, 0.5, X, H0).cell.structure == "dense"
     assert rnn.solve(rnn.Function(same, "diagonal"), 0.5, X, H0).cell.structure == "diagonal"
+    # Large negative slopes: their rounding is no sign of another structure.
+    steep = lambda h, x, a: -1e9 * jnp.roll(jnp.roll(h * h, 1), -1) + x
+    rnn.solve(rnn.Function(steep, "diagonal"), 0.5, X, 1 + 0 * H0, solver=rnn.Sequential(), on_failure="return")
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+@pytest.mark.parametrize("f", [lambda h, x, a: jnp.tanh(a * h + x), MIXING], ids=["diagonal", "dense"])
+def test_diagonal_blocks_without_the_jacobian(f, k):
+    cell = rnn.solve(f, 0.5, X, H0).cell
+    h, params = 0.3 * X, (jnp.asarray(0.5), ())
+    full = jax.vmap(jax.jacfwd(lambda h, x: f(h, x, 0.5)))(h, X)
+    value, J = cell.block_diagonal(params, h, X, k)
+    close(value, jax.vmap(lambda h, x: f(h, x, 0.5))(h, X), atol=1e-15)
+    m = J.d[..., None, None] if k == 1 else J.m
+    close(m, jnp.stack([full[:, i : i + k, i : i + k] for i in range(0, 4, k)], 1), atol=1e-15)
+    with pytest.raises(ValueError, match="k: 3, must be an integer of at least 1 that divides"):
+        cell.block_diagonal(params, h, X, 3)
 
 
 def test_a_dense_jacobian_above_the_limit_is_refused_with_its_size():
@@ -127,7 +189,14 @@ def test_compiles_once():
         ),
         (lambda: rnn.solve(lambda h, x, a: (h, h), 0.5, X, H0), "f: returns"),
         (lambda: rnn.solve(lambda h, x, a: h, 0.5, {"u": X, "v": X[:3]}, H0), "x: shapes"),
-        (lambda: rnn.solve(lambda h, x, a: h, 0.5, X, (H0, H0)), "h0: tuple"),
+        (lambda: rnn.solve(lambda h, x, a: h[0], 0.5, X, (H0, H0)), r"f: returns float64\[4\] for a state"),
+        (lambda: rnn.solve(lambda h, x, a: h, 0.5, X, (H0, 0.5)), "h0: float, must be one array"),
+        (lambda: rnn.solve(lambda h, x, a: h, 0.5, X, ()), r"h0: \(\), must be an array or a pytree"),
+        (lambda: rnn.solve(rnn.ParaGRU(4, 4), rnn.ParaGRU(4, 4).init(jax.random.key(0)), X, (H0, H0)), "h0: tuple"),
+        (
+            lambda: rnn.solve(lambda h, x, a: h, 0.5, X, (H0, H0), guess=jnp.zeros((20, 4))),
+            "guess: shape",
+        ),
         (lambda: rnn.solve(lambda h, x, a: h, 0.5, X, jnp.zeros(4, int)), "h0: dtype int"),
         (lambda: rnn.solve(lambda h, x, a: h, 0.5, X[:0], H0), "x: 0 steps"),
         (lambda: rnn.solve(lambda h, x, a: h, 1j, X, H0.astype(complex)), "complex"),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rnn_table import BATCHES, CELLS, FACTORS, SCANS, SOLVERS, close, pairwise, problem, reference
+from rnn_table import BATCHES, CELLS, FACTORS, MAX_STEPS, MAY_FAIL, SCANS, SOLVERS, close, pairwise, problem, reference
 
 from workbench import rnn
 
@@ -15,7 +15,7 @@ ROWS = pairwise(FACTORS)
 
 
 def test_the_table_covers_every_pair_within_its_budget():
-    assert len(ROWS) <= 60
+    assert len(ROWS) <= 120
     for a, b in itertools.combinations(FACTORS, 2):
         seen = {(row[a], row[b]) for row in ROWS}
         assert seen == set(itertools.product(FACTORS[a], FACTORS[b]))
@@ -60,23 +60,28 @@ def check(cell, solver, scan, length, dtype, batch, guess):
     states, gradients = expected(cell, length, dtype, BATCHES[batch])
     method = SOLVERS[solver]
     start = {"array": 0.1 + 0 * states, "callable": lambda params, x, h0: states - 0.2}.get(guess, guess)
-    call = lambda *data: rnn.solve(made, *data, solver=method, scan=SCANS[scan], guess=start)
+    limit = MAX_STEPS.get(solver, 50)
+    options = {"solver": method, "scan": SCANS[scan], "guess": start, "max_steps": method.fixed_steps or limit}
+    call = lambda *data: rnn.solve(made, *data, **options)
     result, mine = with_gradients(call, lambda result: result.states, data)
+    check_statistics(result, method, data[1].shape[:-2] if isinstance(made, rnn.AbstractCell) else (), limit)
+    if (solver, length) in MAY_FAIL and not result.status.converged.all():
+        return
+    assert result.status.converged.all()
     double = dtype == "float64"
     assert result.states.dtype == jnp.dtype(dtype)
     close(result.states, states, atol=1e-12 if double else 2e-5)
     scale = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(gradients))
     close(mine, gradients, atol=(1e-10 if double else 1e-4) * scale)
-    check_statistics(result, method, data[1].shape[:-2] if isinstance(made, rnn.AbstractCell) else ())
 
 
-def check_statistics(result, method, sequences):
-    steps = method.fixed_steps or 50
+def check_statistics(result, method, sequences, limit):
+    steps = method.fixed_steps or limit
     assert result.status.converged.shape == result.stats.iterations.shape == result.stats.residual.shape == sequences
     assert result.stats.history.shape == (*sequences, steps + 1)
-    assert result.status.converged.all()
     history, iterations = np.asarray(result.stats.history), np.asarray(result.stats.iterations)
-    assert (np.isfinite(history).sum(-1) == iterations + 1).all()  # a residual for iteration 0 and for each after it
+    # A residual for iteration 0 and for each after it, finite but for the one that ended a sequence as nonfinite.
+    assert (np.isfinite(history).sum(-1) == iterations + np.isfinite(result.stats.residual)).all()
     last = np.take_along_axis(history, iterations[..., None], -1)[..., 0]
     np.testing.assert_array_equal(last, result.stats.residual)
     assert method.fixed_steps is None or (iterations == method.fixed_steps).all()

@@ -17,6 +17,7 @@ FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
+PATIENCE_MS = 60_000  # a page may take long on a busy machine; what is wrong shows all the same
 SCREENSHOTS = Path(__file__).resolve().parent / "screenshots"
 
 
@@ -29,6 +30,7 @@ def browser():
             pytest.fail(missing)
         pytest.skip(missing)
     sync_api = pytest.importorskip("playwright.sync_api")
+    sync_api.expect.set_options(timeout=PATIENCE_MS)
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield chromium
@@ -42,7 +44,7 @@ def _serve(store):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     serve(port=port, store=store, show=False, threaded=True)
-    for _ in range(300):  # threaded=True returns before the port is bound
+    for _ in range(600):  # threaded=True returns before the port is bound
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return f"http://127.0.0.1:{port}"
@@ -113,7 +115,7 @@ def open_page(browser):
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE_MS)
         watch(page)
         page.goto(address)
         page.locator("h1").first.wait_for()
@@ -131,7 +133,7 @@ def screenshot():
 
     def take(page, name):
         SCREENSHOTS.mkdir(exist_ok=True)
-        page.wait_for_timeout(600)  # drawers and fonts come to rest
+        page.wait_for_timeout(600)  # drawers and fonts come to rest; for people, nothing is asserted of it
         page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
     return take

@@ -39,6 +39,19 @@ def test_a_row_opens_its_evidence_and_the_address_keeps_it(open_page, url, scree
     page.wait_for_function("!location.search.includes('speed-up')")
 
 
+def test_the_keyboard_opens_the_evidence_of_a_row(open_page, url):
+    page = open_page(url + "/claims?paper=lanes")
+    row = page.locator(ROWS, has_text="Eight lanes finish").get_by_role("button")
+    page.get_by_role("button", name="Copy as Python").focus()
+    for _ in range(30):  # in the order of the page: buttons of the card, heads of the table, rows
+        page.keyboard.press("Tab")
+        if row.evaluate("(el) => el === el.getRootNode().activeElement"):
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("How it is judged")).to_be_visible()
+    page.wait_for_function("location.search.includes('claim=lanes.speed-up')")
+
+
 def test_a_mark_opens_the_evidence_too(open_page, url):
     page = open_page(url + "/claims?paper=lanes")
     expect(page.locator("canvas").first).to_be_visible()
@@ -59,7 +72,7 @@ def test_the_evidence_fits_a_phone(open_page, url, screenshot):
     heading = page.get_by_text("How it is judged")
     heading.wait_for()
     expect(page.locator(".sidebar")).to_have_count(0)
-    page.wait_for_timeout(400)
+    page.wait_for_function("document.getAnimations().length === 0")  # the drawer has come to rest
     assert heading.bounding_box()["x"] >= 0
     expect(page.get_by_text("not verified: not checked against the paper")).to_be_visible()
     screenshot(page, "evidence-390")

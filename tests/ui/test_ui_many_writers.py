@@ -33,13 +33,13 @@ def test_eight_writers_a_page_and_a_notebook(url, store_path, open_page):
     try:
         writers = write_all(store_path)
         kernel.execute(READ.format(path=str(store_path)))
-        page.get_by_text("crowd-").first.wait_for(timeout=30_000)
+        page.get_by_text("crowd-").first.wait_for()
         ids = []
         for writer in writers:
-            told, _ = writer.communicate(timeout=90)
+            told, _ = writer.communicate(timeout=300)
             assert writer.returncode == 0
             ids.append(told.strip())
-        read = kernel.get_shell_msg(timeout=90)["content"]
+        read = kernel.get_shell_msg(timeout=300)["content"]
     finally:
         kernel.stop_channels()
         manager.shutdown_kernel(now=True)

@@ -18,8 +18,14 @@ NAMELESS = """() => {
   walk(document)
   return found
 }"""
-PAGES = {"scoreboard": "/", "claims": "/claims", "runs": "/runs"}
-TITLES = {"scoreboard": "Scoreboard", "claims": "Is it what the paper said?", "runs": "Runs"}
+PAGES = {"scoreboard": "/", "claims": "/claims", "rnn": "/rnn", "runs": "/runs"}
+TITLES = {
+    "scoreboard": "Scoreboard",
+    "claims": "Is it what the paper said?",
+    "rnn": "When does parallel-in-time pay?",
+    "runs": "Runs",
+}
+LINKS = TITLES | {"rnn": "Parallel RNNs"}
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
@@ -27,8 +33,9 @@ TITLES = {"scoreboard": "Scoreboard", "claims": "Is it what the paper said?", "r
 def test_each_page_comes_and_fits(open_page, url, screenshot, name, size):
     page = open_page(url + PAGES[name], size)
     expect(page.locator("h1")).to_have_text(TITLES[name])
-    if name != "scoreboard":
+    if name in ("claims", "runs"):
         expect(page.locator(".tabulator-row").first).to_be_visible()
+    if name != "scoreboard":
         expect(page.locator("canvas").first).to_be_visible()
     if size == PHONE:  # the bar of controls has folded into its drawer
         expect(page.locator(".sidebar")).to_have_count(0)
@@ -42,16 +49,29 @@ def test_each_page_comes_and_fits(open_page, url, screenshot, name, size):
 @pytest.mark.parametrize("name", PAGES)
 def test_an_empty_store_names_the_command_that_fills_it(open_page, empty_url, screenshot, name):
     page = open_page(empty_url + PAGES[name])
-    expect(page.get_by_text("workbench reproduce", exact=True).first).to_be_visible()
+    command = "workbench reproduce pararnn" if name == "rnn" else "workbench reproduce"
+    expect(page.get_by_text(command, exact=True).first).to_be_visible()
     screenshot(page, f"{name}-empty")
 
 
 def test_the_navigation_leads_to_each_page_and_marks_where_one_is(open_page, url):
     page = open_page(url)
-    for name in ("runs", "claims"):
-        page.get_by_role("link", name=TITLES[name], exact=True).click()
+    for name in ("runs", "rnn", "claims"):
+        page.get_by_role("navigation").get_by_role("link", name=LINKS[name], exact=True).click()
         expect(page.locator("h1")).to_have_text(TITLES[name])
-        expect(page.locator("nav a[aria-current=page]")).to_have_text(TITLES[name])
+        expect(page.locator("nav a[aria-current=page]")).to_have_text(LINKS[name])
+
+
+def test_a_page_that_takes_long_says_that_it_is_loading(open_page, url):
+    page = open_page(url)
+    waiting = []
+    page.route("**/*.js*", lambda route: waiting.append(route))
+    page.goto(url + "/claims", wait_until="commit")
+    expect(page.get_by_role("status")).to_contain_text("Loading Is it what the paper said?")
+    page.unroute("**/*.js*", lambda route: route.continue_())
+    page.reload()
+    expect(page.locator("h1")).to_have_text(TITLES["claims"])
+    expect(page.locator("#loader")).to_have_count(0)
 
 
 def test_a_count_of_the_scoreboard_leads_to_its_claims(open_page, url):

@@ -1,26 +1,27 @@
-"""The cells of ParaRNN (arXiv 2510.21450, section 3 and appendix A.1) and their linear twin.
+"""The cells of ParaRNN (arXiv 2510.21450, section 3 and appendix A.1) and linear gated baselines.
 
 Recurrent weights are diagonal, so that df/dh is diagonal (ParaGRU, LinearGRU) or a 2x2 block a channel (ParaLSTM);
 mixing between channels is left to the input projection u = B x + b, one matrix product for all times.
 """
 
 import dataclasses
-import functools
 import math
+from abc import abstractmethod
 from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
-from workbench.rnn._cell import AbstractCell
-from workbench.rnn._jacobian import Block, Diagonal
+from workbench.rnn._blocks import restrict
+from workbench.rnn._cell import InputCell, check_dimensions, lift
+from workbench.rnn._jacobian import AbstractJacobian, Block, Diagonal
 
 Params = dict[str, Array]
 
 
 @dataclasses.dataclass(frozen=True)
-class GatedCell(AbstractCell):
+class GatedCell(InputCell):
     """What the gated cells share: the input projection by heads, its initialisation, and clipping.
 
     params["B"] is (gates, heads, input_dim/heads, hidden_dim/heads) and params["b"] (gates, hidden_dim): each head
@@ -44,10 +45,7 @@ class GatedCell(AbstractCell):
     """Name of each recurrent (diagonal) weight and how many gates it feeds."""
 
     def __post_init__(self) -> None:
-        for name in ("input_dim", "hidden_dim", "heads"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}: {value!r}, must be an integer of at least 1")
+        check_dimensions(self, "input_dim", "hidden_dim", "heads")
         for name in ("input_dim", "hidden_dim"):
             if getattr(self, name) % self.heads:
                 raise ValueError(f"{name}: {getattr(self, name)}, must be a multiple of heads = {self.heads}")
@@ -83,28 +81,35 @@ class GatedCell(AbstractCell):
             return params
         return params | {name: jnp.clip(params[name], -self.clip_at, self.clip_at) for name in self.recurrent}
 
-    def check(self, params: Params, x: Array) -> tuple[tuple[int, ...], int]:
-        expected = _expected_shapes(self)
-        if not isinstance(params, dict) or set(params) != set(expected):
-            found = sorted(params) if isinstance(params, dict) else type(params).__name__
-            raise ValueError(f"params: {found}, must be a dict with the keys {sorted(expected)}")
-        for name, shape in expected.items():
-            if jnp.shape(params[name]) != shape:
-                raise ValueError(f"params[{name!r}]: shape {jnp.shape(params[name])}, must be {shape}")
-        if x.ndim < 2 or x.shape[-1] != self.input_dim:
-            raise ValueError(f"x: shape {x.shape}, must be (..., time, {self.input_dim}): input_dim is the last axis")
-        if not jnp.issubdtype(x.dtype, jnp.floating):
-            raise ValueError(f"x: dtype {x.dtype}, must be real floating point")
-        return x.shape[:-2], x.shape[-2]
-
     def project(self, params: Params, x: Float[Array, "*lead input_dim"]) -> Float[Array, "*lead gates hidden_dim"]:
         """u = B x + b."""
         by_head = x.reshape(*x.shape[:-1], self.heads, self.input_dim // self.heads)
         u = jnp.einsum("...hi,ghio->...gho", by_head, params["B"], precision=jax.lax.Precision.HIGHEST)
-        return u.reshape(*x.shape[:-1], self.gates, self.hidden_dim) + _lift(params["b"], x.ndim + 1)
+        return u.reshape(*x.shape[:-1], self.gates, self.hidden_dim) + lift(params["b"], x.ndim + 1)
 
     def step(self, params: Params, h: Array, u: Array) -> Array:
         return self.step_and_jacobian(params, h, u)[0]
+
+    def step_and_jacobian(self, params: Params, h: Array, u: Array) -> tuple[Array, AbstractJacobian]:
+        weights = [lift(a, u.ndim - 1) for name in self.recurrent for a in params[name]]
+        gates = [u[..., i, :] for i in range(self.gates)]
+        if len(self.state_shape) == 1:
+            (new,), (d,) = self.channelwise(weights, [h], gates)
+            return new, Diagonal(d)
+        k = self.state_shape[-1]
+        new, entries = self.channelwise(weights, [h[..., i] for i in range(k)], gates)
+        return jnp.stack(new, -1), Block.from_entries(k, entries)
+
+    @abstractmethod
+    def channelwise(self, weights: list[Array], h: list[Array], u: list[Array]) -> tuple[tuple, tuple]:
+        """The cell of one channel, elementwise over arrays of one shape: (new states, entries of df/dh row by row).
+
+        `weights` in the order of `recurrent`, `h` one array a state of a channel, `u` one a gate.
+        """
+
+    def block_diagonal(self, params: Params, h: Array, u: Array, k: int = 1) -> tuple[Array, AbstractJacobian]:
+        value, J = self.step_and_jacobian(params, h, u)
+        return value, restrict(J, self.state_shape, k)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,13 +125,13 @@ class ParaGRU(GatedCell):
     gates: ClassVar[int] = 3
     recurrent: ClassVar[dict[str, int]] = {"a": 3}
 
-    def step_and_jacobian(self, params: Params, h: Array, u: Array) -> tuple[Array, Diagonal]:
-        a_z, a_r, a_c = (_lift(a, h.ndim) for a in params["a"])
-        z = jax.nn.sigmoid(a_z * h + u[..., 0, :])
-        r = jax.nn.sigmoid(a_r * h + u[..., 1, :])
-        c = jnp.tanh(a_c * (h * r) + u[..., 2, :])
+    def channelwise(self, weights: list[Array], h: list[Array], u: list[Array]) -> tuple[tuple, tuple]:
+        (a_z, a_r, a_c), (h,), (u_z, u_r, u_c) = weights, h, u
+        z = jax.nn.sigmoid(a_z * h + u_z)
+        r = jax.nn.sigmoid(a_r * h + u_r)
+        c = jnp.tanh(a_c * (h * r) + u_c)
         d = (1 - z) + (c - h) * z * (1 - z) * a_z + z * (1 - c * c) * a_c * (r + h * r * (1 - r) * a_r)
-        return (1 - z) * h + z * c, Diagonal(d)
+        return ((1 - z) * h + z * c,), (d,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,15 +140,36 @@ class LinearGRU(GatedCell):
 
     z = s(u_z);  c = tanh(u_c);  h' = (1 - z) h + z c;  J = 1 - z        (diagonal, independent of h)
 
-    Newton solves it in one iteration. It cannot learn parity. States are (..., hidden_dim).
+    Newton solves it in one iteration. It cannot learn parity. minGRU (Feng et al., arXiv 2410.01201) has c = u_c, without
+    the tanh. States are (..., hidden_dim).
     """
 
     gates: ClassVar[int] = 2
     recurrent: ClassVar[dict[str, int]] = {}
 
-    def step_and_jacobian(self, params: Params, h: Array, u: Array) -> tuple[Array, Diagonal]:
-        z = jax.nn.sigmoid(u[..., 0, :])
-        return (1 - z) * h + z * jnp.tanh(u[..., 1, :]), Diagonal(1 - z)
+    def channelwise(self, weights: list[Array], h: list[Array], u: list[Array]) -> tuple[tuple, tuple]:
+        (h,), (u_z, u_c) = h, u
+        z = jax.nn.sigmoid(u_z)
+        return ((1 - z) * h + z * jnp.tanh(u_c),), (1 - z,)
+
+
+@dataclasses.dataclass(frozen=True)
+class MinLSTM(GatedCell):
+    """minLSTM: forget and input gate of the input alone, normalised to sum to 1; linear in the state, a baseline.
+
+    f = s(u_f);  i = s(u_i);  h' = f / (f + i) h + i / (f + i) u_c;  J = f / (f + i)        (diagonal, independent of h)
+
+    Newton solves it in one iteration. States are (..., hidden_dim). Feng et al. (arXiv 2410.01201, section 3.2).
+    """
+
+    gates: ClassVar[int] = 3
+    recurrent: ClassVar[dict[str, int]] = {}
+
+    def channelwise(self, weights: list[Array], h: list[Array], u: list[Array]) -> tuple[tuple, tuple]:
+        (h,), (u_f, u_i, u_c) = h, u
+        # f / (f + i) = 1 / (1 + i / f): the sigmoid of log f - log i, which no pair of tiny gates turns into 0 / 0.
+        keep = jax.nn.sigmoid(jax.nn.log_sigmoid(u_f) - jax.nn.log_sigmoid(u_i))
+        return (keep * h + (1 - keep) * u_c,), (keep,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,14 +197,12 @@ class ParaLSTM(GatedCell):
         """h of the state (c, h): only h is read out."""
         return h[..., 1]
 
-    def step_and_jacobian(self, params: Params, h: Array, u: Array) -> tuple[Array, Block]:
-        c, h = h[..., 0], h[..., 1]
-        a_f, a_z, a_o = (_lift(a, h.ndim) for a in params["a"])
-        p_f, p_o = (_lift(p, h.ndim) for p in params["p"])
-        f = jax.nn.sigmoid(a_f * h + p_f * c + u[..., 0, :])
-        z = jnp.tanh(a_z * h + u[..., 1, :])
+    def channelwise(self, weights: list[Array], h: list[Array], u: list[Array]) -> tuple[tuple, tuple]:
+        (a_f, a_z, a_o, p_f, p_o), (c, h), (u_f, u_z, u_o) = weights, h, u
+        f = jax.nn.sigmoid(a_f * h + p_f * c + u_f)
+        z = jnp.tanh(a_z * h + u_z)
         c_new = f * c + (1 - f) * z
-        o = jax.nn.sigmoid(a_o * h + p_o * c_new + u[..., 2, :])
+        o = jax.nn.sigmoid(a_o * h + p_o * c_new + u_o)
         tanh_c = jnp.tanh(c_new)
         forget = (c - z) * f * (1 - f)
         cc = f + forget * p_f
@@ -186,15 +210,4 @@ class ParaLSTM(GatedCell):
         gate, through = tanh_c * o * (1 - o), o * (1 - tanh_c * tanh_c)
         hc = (gate * p_o + through) * cc
         hh = gate * (a_o + p_o * ch) + through * ch
-        m = jnp.stack([jnp.stack([cc, ch], -1), jnp.stack([hc, hh], -1)], -2)
-        return jnp.stack([c_new, o * tanh_c], -1), Block(m)
-
-
-@functools.lru_cache(maxsize=256)
-def _expected_shapes(cell: GatedCell) -> dict[str, tuple[int, ...]]:
-    return {name: a.shape for name, a in jax.eval_shape(cell.init, jax.random.key(0)).items()}
-
-
-def _lift(a: Array, ndim: int) -> Array:
-    """Leading axes of length 1, so that nothing relies on implicit rank promotion."""
-    return a.reshape((1,) * (ndim - a.ndim) + a.shape)
+        return (c_new, o * tanh_c), (cc, ch, hc, hh)

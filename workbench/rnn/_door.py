@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Array
 
 from workbench.rnn._cell import AbstractCell
-from workbench.rnn._function import Function
+from workbench.rnn._function import Function, FunctionCell
+from workbench.rnn._masked import MaskedCell, check_masks
 from workbench.rnn._scan import AbstractScan
 from workbench.rnn._solver import AbstractSolver
 
@@ -49,16 +50,19 @@ def check_options(solver: object, scan: object, guess: object, max_steps: object
         raise ValueError(f"guess: {guess!r}, must be 'input', 'zeros', an array of states or a callable")
 
 
-def prepare(cell: AbstractCell | Function | Callable, params: Any, x: Any, h0: Any) -> Problem:
-    """Settle dtypes and shapes, bind a plain function; ValueError for what does not fit."""
+def prepare(cell: AbstractCell | Function | Callable, params: Any, x: Any, h0: Any, *, probe: bool = True) -> Problem:
+    """Settle dtypes and shapes, bind a plain function (and probe a declared structure); ValueError for what misfits."""
     dtype = _solve_dtype((params, x, h0))
     params, x = (jax.tree.map(lambda a: _cast(a, dtype), tree) for tree in (params, x))
     if not isinstance(cell, AbstractCell):
         function = cell if isinstance(cell, Function) else Function(cell)
         if h0 is None:
             raise ValueError("h0: None, must be the initial state when the cell is a plain function")
-        h0 = _state(h0, dtype)
-        cell, params = function.bind(params, x, h0)
+        if not jax.tree.leaves(h0):
+            raise ValueError(f"h0: {h0!r}, must be an array or a pytree of arrays")
+        given = jax.tree.map(lambda a: _state(a, dtype), h0)
+        cell, params = (function.bind if probe else function.trace)(params, x, given)
+        h0 = cell.pack(given)
     elif not isinstance(x, jax.Array):
         raise ValueError(f"x: {type(x).__name__}, must be one array")  # noqa: TRY004
     batch, length = cell.check(params, x)
@@ -68,6 +72,15 @@ def prepare(cell: AbstractCell | Function | Callable, params: Any, x: Any, h0: A
     if h0.shape != (*batch, *cell.state_shape):
         raise ValueError(f"h0: shape {h0.shape}, must be {(*batch, *cell.state_shape)}, the batch of x and the state")
     return Problem(cell, params, x, h0)
+
+
+def masked(problem: Problem, resets: Any, lengths: Any) -> tuple[Problem, Array | None]:
+    """The problem with its cell made to start anew where told to, and the lengths; ValueError for masks that misfit."""
+    if resets is None and lengths is None:
+        return problem, None
+    resets, lengths = check_masks(resets, lengths, *problem.cell.check(problem.params, problem.x))
+    x = (problem.x, resets, lengths)
+    return dataclasses.replace(problem, cell=MaskedCell(problem.cell), x=x), lengths
 
 
 def tolerances(atol: float | None, rtol: float | None, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
@@ -93,12 +106,16 @@ def guess_array(problem: Problem, guess: Any) -> Array | None:
     """The guess as an array shaped like the states, or None for a guess known by name."""
     if isinstance(guess, str):
         return None
-    given = guess(problem.params, problem.x, problem.h0) if callable(guess) else guess
-    batch, length = problem.cell.check(problem.params, problem.x)
-    expected = (*batch, length, *problem.cell.state_shape)
-    if jnp.shape(given) != expected:
-        raise ValueError(f"guess: shape {jnp.shape(given)}, must be that of the states, {expected}")
-    return jax.lax.stop_gradient(jnp.asarray(given, problem.h0.dtype))
+    cell = problem.cell
+    if callable(guess):
+        params = problem.params[0] if isinstance(cell, FunctionCell) else problem.params
+        guess = guess(params, problem.x, cell.unpack(problem.h0))
+    batch, length = cell.check(problem.params, problem.x)
+    expected = jax.eval_shape(cell.unpack, jax.ShapeDtypeStruct((*batch, length, *cell.state_shape), problem.h0.dtype))
+    shapes = lambda tree: jax.tree.map(jnp.shape, tree)
+    if shapes(guess) != shapes(expected):
+        raise ValueError(f"guess: shape {shapes(guess)}, must be that of the states, {shapes(expected)}")
+    return jax.lax.stop_gradient(cell.pack(jax.tree.map(lambda a: jnp.asarray(a, problem.h0.dtype), guess)))
 
 
 def _solve_dtype(tree: Any) -> np.dtype:

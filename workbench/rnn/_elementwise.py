@@ -1,4 +1,4 @@
-"""Is a traced function elementwise in its first argument? A conservative reading of its jaxpr: yes means yes."""
+"""Is a traced function elementwise in its state? A conservative reading of its jaxpr: yes means yes."""
 
 from collections.abc import Iterator
 
@@ -19,9 +19,10 @@ _CALLS = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_
 _SHAPE_ONLY = ("broadcast_in_dim", "reshape", "squeeze", "expand_dims")
 
 
-def is_elementwise(jaxpr: core.Jaxpr, shape: tuple[int, ...]) -> bool:
-    """Whether entry i of the only output depends on the first argument through its entry i alone."""
-    return _outputs_elementwise(jaxpr, (True, *[False] * (len(jaxpr.invars) - 1)), shape) is not None
+def is_elementwise(jaxpr: core.Jaxpr, shape: tuple[int, ...], states: int = 1) -> bool:
+    """Whether entry i of each output depends on the first `states` arguments through their entries i alone."""
+    depends = tuple(i < states for i in range(len(jaxpr.invars)))
+    return _outputs_elementwise(jaxpr, depends, shape) is not None
 
 
 def _outputs_elementwise(jaxpr: core.Jaxpr, depends: tuple[bool, ...], shape: tuple[int, ...]) -> list[bool] | None:

@@ -16,9 +16,11 @@ from jax.core import Tracer, eval_jaxpr
 from jax.extend import core
 from jaxtyping import Array
 
+from workbench.rnn._blocks import MEMORY_LIMIT_BYTES, check_limit, refuse_large, restrict
 from workbench.rnn._cell import AbstractCell
 from workbench.rnn._elementwise import is_elementwise, sub_jaxprs
 from workbench.rnn._jacobian import AbstractJacobian, Block, Diagonal
+from workbench.rnn._packing import Packing
 
 Structure = Literal["auto", "diagonal", "block", "dense"]
 
@@ -30,48 +32,59 @@ PROBES = 4
 class Function:
     """A plain function `f(h, x, params) -> h'` with the structure of its Jacobian df/dh.
 
-    `structure`: "auto" (diagonal if every operation between h and h' is elementwise, else dense), "diagonal", "block"
-    (state (groups, k): no group sees another), "dense". A declared structure is probed (J v against the structured J v,
+    The state is one array or a pytree of them. `structure`: "auto" (diagonal if every operation between h and h' is
+    elementwise, else dense), "diagonal", "block" (state (groups, k): no group sees another), "dense". Leaves of one
+    shape, such as (c, h), count as stacked on a last axis: elementwise operations between them are "block". A declared structure is probed (J v against the structured J v,
     random v) and a wrong one raises ValueError, because it would give a wrong gradient without a sign of it.
     A dense Jacobian of T steps takes T * D^2 numbers; above `memory_limit_bytes` it is refused before it is allocated.
     """
 
     f: Callable[[Any, Any, Any], Any]
     structure: Structure = "auto"
-    memory_limit_bytes: int = 2 * 1024**3
+    memory_limit_bytes: int = MEMORY_LIMIT_BYTES
 
     def __post_init__(self) -> None:
         if not callable(self.f):
             raise ValueError(f"f: {self.f!r}, must be a function (h, x, params) -> h")  # noqa: TRY004
         if self.structure not in ("auto", "diagonal", "block", "dense"):
             raise ValueError(f"structure: {self.structure!r}, must be 'auto', 'diagonal', 'block' or 'dense'")
-        if not self.memory_limit_bytes > 0:
-            raise ValueError(f"memory_limit_bytes: {self.memory_limit_bytes!r}, must be greater than 0")
+        check_limit(self.memory_limit_bytes)
 
-    def bind(self, params: Any, x: Any, h0: Array) -> tuple["FunctionCell", Any]:
-        """Trace on one step's shapes: the cell, and its parameters (params, closed-over values)."""
+    def bind(self, params: Any, x: Any, h0: Any) -> tuple["FunctionCell", Any]:
+        """The cell and its parameters (params, closed-over values); a declared structure is probed."""
+        cell, bound = self.trace(params, x, h0)
+        if self.structure not in ("auto", "dense", _found(cell.program.jaxpr, cell.packing)):
+            _probe(cell, bound, x, cell.pack(h0))
+        return cell, bound
+
+    def trace(self, params: Any, x: Any, h0: Any) -> tuple["FunctionCell", Any]:
+        """Trace on one step's shapes, without the probe: for who takes steps only."""
         _length(x)
         step = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), x)
         # A fresh function for every trace: JAX would otherwise hand out an earlier trace, with the values of then.
         fresh = lambda h, x, params: self.f(h, x, params)
         closed, out = jax.make_jaxpr(fresh, return_shape=True)(h0, step, params)
-        leaves = jax.tree.leaves(out)
-        if len(leaves) != 1 or leaves[0].shape != h0.shape or leaves[0].dtype != h0.dtype:
-            found = ", ".join(f"{a.dtype}{list(a.shape)}" for a in leaves)
-            raise ValueError(f"f: returns {found} for a state h0 of {h0.dtype}{list(h0.shape)}, must return the same")
-        structure = self._structure(closed.jaxpr, h0.shape)
-        cell = FunctionCell(h0.shape, structure, self.memory_limit_bytes, _Program(self.f, closed))
-        bound = (params, tuple(closed.consts))
-        if structure == self.structure != "dense" and not is_elementwise(closed.jaxpr, h0.shape):
-            _probe(cell, bound, x, h0)
-        return cell, bound
+        if jax.tree.structure(out) != jax.tree.structure(h0) or _signature(out) != _signature(h0):
+            raise ValueError(f"f: returns {_signature(out)} for a state h0 of {_signature(h0)}, must return the same")
+        packing = Packing.of(h0)
+        structure = _found(closed.jaxpr, packing) if self.structure == "auto" else self.structure
+        if self.structure == "block" and len(packing.shape) < 2:
+            raise ValueError(f"structure: 'block', needs a state of shape (groups, k); h0 has shape {packing.shape}")
+        cell = FunctionCell(packing, structure, self.memory_limit_bytes, _Program(self.f, closed))
+        return cell, (params, tuple(closed.consts))
 
-    def _structure(self, jaxpr: core.Jaxpr, shape: tuple[int, ...]) -> str:
-        if self.structure == "block" and len(shape) < 2:
-            raise ValueError(f"structure: 'block', needs a state of shape (groups, k); h0 has shape {shape}")
-        if self.structure != "auto":
-            return self.structure
-        return "diagonal" if math.prod(shape) == 1 or is_elementwise(jaxpr, shape) else "dense"
+
+def _found(jaxpr: core.Jaxpr, packing: Packing) -> str:
+    """The structure that a reading of the program shows."""
+    if math.prod(packing.shape) == 1:
+        return "diagonal"
+    if not packing.alike or not is_elementwise(jaxpr, packing.shapes[0], len(packing.shapes)):
+        return "dense"
+    return "diagonal" if len(packing.shapes) == 1 else "block"
+
+
+def _signature(tree: Any) -> str:
+    return ", ".join(f"{a.dtype}{list(a.shape)}" for a in jax.tree.leaves(tree))
 
 
 class _Program:
@@ -101,14 +114,20 @@ class _Program:
 class FunctionCell(AbstractCell):
     """A traced function as a cell; its parameters are (params, closed-over values). Made by `Function.bind`."""
 
-    shape: tuple[int, ...]
+    packing: Packing
     structure: str
     memory_limit_bytes: int
     program: _Program = dataclasses.field(repr=False)
 
     @property
     def state_shape(self) -> tuple[int, ...]:
-        return self.shape
+        return self.packing.shape
+
+    def pack(self, states: Any) -> Array:
+        return self.packing.pack(states)
+
+    def unpack(self, states: Array) -> Any:
+        return self.packing.unpack(states)
 
     def check(self, params: Any, x: Any) -> tuple[tuple[int, ...], int]:
         return (), _length(x)
@@ -124,9 +143,10 @@ class FunctionCell(AbstractCell):
 
     def step_and_jacobian(self, params: Any, h: Array, u: Any) -> tuple[Array, AbstractJacobian]:
         groups, k = self._blocks()
-        self._refuse_if_too_large(h.shape[: h.ndim - len(self.shape)], groups, k, h.dtype)
+        lead = h.shape[: h.ndim - len(self.state_shape)]
+        refuse_large(self.structure, lead, (groups, k), h.dtype, self.memory_limit_bytes)
         # One push-forward a column of a block: every group moves along its j-th axis at once.
-        basis = jnp.broadcast_to(jnp.eye(k, dtype=h.dtype)[:, None, :], (k, groups, k)).reshape(k, *self.shape)
+        basis = jnp.broadcast_to(jnp.eye(k, dtype=h.dtype)[:, None, :], (k, groups, k)).reshape(k, *self.state_shape)
 
         def one(h: Array, u: Any) -> tuple[Array, Array]:
             push = lambda v: jax.jvp(lambda h: self._call(params, h, u), (h,), (v,))
@@ -135,34 +155,29 @@ class FunctionCell(AbstractCell):
         values, columns = self._vectorise(one, h)(h, u)
         if self.structure == "diagonal":
             return values, Diagonal(columns.reshape(h.shape))
-        lead = h.shape[: h.ndim - len(self.shape)]
         return values, Block(jnp.moveaxis(columns.reshape(*lead, k, groups, k), -3, -1))
+
+    def block_diagonal(self, params: Any, h: Array, u: Any, k: int = 1) -> tuple[Array, AbstractJacobian]:
+        if self.structure == "dense":
+            return super().block_diagonal(params, h, u, k)
+        values, J = self.step_and_jacobian(params, h, u)
+        return values, restrict(J, self.state_shape, k)
 
     def _call(self, params: Any, h: Array, u: Any) -> Array:
         given, consts = params
-        (out,) = eval_jaxpr(self.program.jaxpr, consts, *jax.tree.leaves((h, u, given)))
-        return out
+        out = eval_jaxpr(self.program.jaxpr, consts, *jax.tree.leaves((self.unpack(h), u, given)))
+        return self.pack(jax.tree.unflatten(self.packing.treedef, out))
 
     def _vectorise(self, one: Callable, h: Array) -> Callable:
-        for _ in range(h.ndim - len(self.shape)):
+        for _ in range(h.ndim - len(self.state_shape)):
             one = jax.vmap(one)
         return one
 
     def _blocks(self) -> tuple[int, int]:
         """(groups, k): how many diagonal blocks of which size."""
-        size = math.prod(self.shape)
-        k = {"diagonal": 1, "block": self.shape[-1] if self.shape else 1, "dense": size}[self.structure]
+        size = math.prod(self.state_shape)
+        k = {"diagonal": 1, "block": self.state_shape[-1] if self.state_shape else 1, "dense": size}[self.structure]
         return size // k, k
-
-    def _refuse_if_too_large(self, lead: tuple[int, ...], groups: int, k: int, dtype: np.dtype) -> None:
-        size = math.prod(lead) * groups * k * k * jnp.dtype(dtype).itemsize
-        if k > 1 and size > self.memory_limit_bytes:
-            raise ValueError(
-                f"memory: the {self.structure} Jacobians of {math.prod(lead)} steps take {size / 1e9:.1f} GB "
-                f"({groups} x {k} x {k} numbers a step), above the limit of {self.memory_limit_bytes / 1e9:.1f} GB; "
-                "nothing was allocated. Declare a smaller structure, use solver=Sequential() or raise "
-                "Function(memory_limit_bytes=)"
-            )
 
 
 def _length(x: Any) -> int:
@@ -198,9 +213,8 @@ def _mismatch(cell: FunctionCell, params: Any, h0: Array, u: Any) -> Array:
     _, true = jax.jvp(lambda h: cell.step(params, h, u), (h,), (v,))
     error = jnp.abs(true - cell.jacobian(params, h, u).apply(v))
     # Not-a-number on both sides says nothing about structure; x with nan is the status's business.
-    return jnp.where(jnp.isfinite(error), error, 0).max(initial=0) / (
-        1 + jnp.where(jnp.isfinite(true), true, 0).max(initial=0)
-    )
+    largest = lambda a: jnp.where(jnp.isfinite(a), jnp.abs(a), 0).max(initial=0)
+    return largest(error) / (1 + largest(true))
 
 
 def _synthetic(tree: Any) -> Any:

@@ -58,8 +58,11 @@ def iterate(
     code = loop.code
     if fixed:  # growth on the way is no verdict on where K steps end
         code = _judge(system, solver, loop.now, jnp.zeros_like(loop.growth), tolerance)
+    states = solver.finish(system, loop.now)
+    if states is not loop.now.states:  # fewer unknowns than states: what lies between has not been looked at yet
+        code = jnp.where(jnp.isfinite(system.norm(states)), code, int(Code.NONFINITE))
     code = jnp.where(code == _RUNNING, Code.MAX_STEPS, code).astype(jnp.int8)
-    return loop.now.states, Record(code, loop.iterations, loop.now.residual, jnp.moveaxis(loop.history, 0, -1))
+    return states, Record(code, loop.iterations, loop.now.residual, jnp.moveaxis(loop.history, 0, -1))
 
 
 def _start(

@@ -12,6 +12,8 @@ from jaxtyping import Array, Float, Int
 
 from workbench import display
 from workbench.rnn._cell import AbstractCell
+from workbench.rnn._certify import Certificate, certify
+from workbench.rnn._conditioning import Conditioning, along_rollout
 from workbench.rnn._diagnostics import error_bound, lyapunov
 from workbench.rnn._solver import AbstractSolver
 
@@ -54,7 +56,8 @@ class Stats:
     """Statistics, a sequence each; they are data, without derivatives.
 
     `iterations`; `residual`, the final max|f(h_{t-1}, x_t) - h_t|; `history`, (*batch, max_steps + 1), that residual
-    after every iteration, 0 included, nan where there was none. `error_bound` and `lyapunov` are computed on access.
+    after every iteration, 0 included, nan where there was none. `error_bound`, `lyapunov` and `conditioning` are
+    computed on access; `Trajectory.certify()` puts all of them together.
     """
 
     iterations: Int[Array, "*batch"]
@@ -64,7 +67,10 @@ class Stats:
 
     @property
     def error_bound(self) -> Float[Array, "*batch"]:
-        """First-order bound on the error of the states: max_t e_t, e_t = |J_t| e_{t-1} + |r_t| (one more scan)."""
+        """First-order bound on the error of the states: max_t e_t, e_t = |J_t| e_{t-1} + |r_t| + 4 eps |h_t|.
+
+        One more scan. Infinite where it is not finite; a bound only near the solution (`certify` says whether).
+        """
         problem, states = self._origin()
         return error_bound(problem.cell, (problem.params, problem.x, problem.h0), states)
 
@@ -74,11 +80,17 @@ class Stats:
         problem, _ = self._origin()
         return lyapunov(problem.cell, (problem.params, problem.x, problem.h0))
 
+    @property
+    def conditioning(self) -> Conditioning:
+        """A bracket of the smallest singular value of dr/dh along a sequential rollout: see `Conditioning`."""
+        problem, _ = self._origin()
+        return along_rollout(problem.cell, (problem.params, problem.x, problem.h0))
+
     def _origin(self) -> tuple:
         if self._solved is None:
             raise RuntimeError(
-                "error_bound and lyapunov need the problem, which a result does not carry out of jit, vmap or "
-                "jax.tree.map; read them where solve was called"
+                "error_bound, lyapunov, conditioning and certify need the problem, which a result does not carry out "
+                "of jit, vmap or jax.tree.map; read them where solve was called"
             )
         return self._solved
 
@@ -94,9 +106,12 @@ class Stats:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Trajectory:
-    """The solution of a recurrence: `states` (..., time, *state), with `status` and `stats` for each sequence."""
+    """The solution of a recurrence: `states` (..., time, *state), with `status` and `stats` for each sequence.
 
-    states: Float[Array, "..."]
+    States are one array; for a plain function whose h0 is a pytree, that pytree with time first on every leaf.
+    """
+
+    states: Any
     status: Status
     stats: Stats
     cell: AbstractCell = dataclasses.field(metadata={"static": True})
@@ -105,17 +120,31 @@ class Trajectory:
     @property
     def time_axis(self) -> int:
         """The axis of `states` that is time."""
-        return self.states.ndim - len(self.cell.state_shape) - 1
+        packed = jax.ShapeDtypeStruct(self.cell.state_shape, "float32")
+        states, one = (jax.tree.leaves(t)[0] for t in (self.states, jax.eval_shape(self.cell.unpack, packed)))
+        return states.ndim - one.ndim - 1
 
     @property
-    def final(self) -> Float[Array, "..."]:
+    def final(self) -> Any:
         """The last state, (..., *state)."""
-        return lax.index_in_dim(self.states, -1, self.time_axis, keepdims=False)
+        return jax.tree.map(lambda a: lax.index_in_dim(a, -1, self.time_axis, keepdims=False), self.states)
 
     @property
-    def outputs(self) -> Float[Array, "..."]:
+    def outputs(self) -> Any:
         """What the cell reads out of its states (ParaLSTM: h without c)."""
         return self.cell.read(self.states)
+
+    def certify(self) -> Certificate:
+        """What is proved about each sequence, what is estimated, and what is refused; prints itself, and plots.
+
+        Costs about as much as one Newton iteration, a sequential rollout and log2 T more passes. Raises RuntimeError
+        inside a transformation of JAX, where no value is known.
+        """
+        problem, states = self.stats._origin()
+        if isinstance(self.status.code, Tracer):
+            raise RuntimeError("certify needs values, and there are none while tracing; call it on what solve returned")  # noqa: TRY004
+        record = (self.status.converged, self.stats.iterations, self.stats.residual)
+        return certify(problem.cell, (problem.params, problem.x, problem.h0), states, record)
 
     def plot(self) -> Any:
         """The residual by iteration on a log axis: the worst sequence and the median one (HoloViews)."""
@@ -124,7 +153,8 @@ class Trajectory:
         return convergence(np.asarray(self.stats.history), str(self.solver))
 
     def _facts(self) -> list[tuple[str, str]]:
-        facts = [("states", f"{self.states.dtype}{list(self.states.shape)}"), ("solver", str(self.solver))]
+        shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in jax.tree.leaves(self.states))
+        facts = [("states", shapes), ("solver", str(self.solver))]
         if isinstance(self.status.code, Tracer):
             return facts
         iterations, residual = np.asarray(self.stats.iterations), np.asarray(self.stats.residual)

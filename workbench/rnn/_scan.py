@@ -7,37 +7,64 @@ recurrence is a linear system whose transpose is the same recurrence backwards (
 
 import dataclasses
 from abc import ABC, abstractmethod
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from workbench.rnn._jacobian import AbstractJacobian
+from workbench.rnn._jacobian import AbstractJacobian, lag
 
 
 class AbstractScan(ABC):
     """A backend for `affine_scan`; frozen and hashable by value."""
 
-    @abstractmethod
     def __call__(self, J: AbstractJacobian, b: Float[Array, "time ..."], *, reverse: bool = False) -> Array:
         """delta_t = J_t delta_{t-1} + b_t with delta_0 = 0 (in reverse: delta_t = J_t delta_{t+1} + b_t)."""
+        return J.join(self.run(J, J.split(b), reverse), b.shape)
+
+    @abstractmethod
+    def run(self, J: AbstractJacobian, b: Any, reverse: bool) -> Any:
+        """The same of a b that J has split: a pytree of arrays with time in front, as is the result."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Serial(AbstractScan):
     """One step after the other (`lax.scan`): T depth, least work, the reference."""
 
-    def __call__(self, J: AbstractJacobian, b: Float[Array, "time ..."], *, reverse: bool = False) -> Array:
-        return _serial(J, b, jnp.zeros_like(b[0]), reverse)
+    def run(self, J: AbstractJacobian, b: Any, reverse: bool) -> Any:
+        def body(delta: Any, step: tuple) -> tuple[Any, Any]:
+            delta = affine(*step, delta)
+            return delta, delta
+
+        return lax.scan(body, jax.tree.map(lambda a: jnp.zeros_like(a[0]), b), (J, b), reverse=reverse)[1]
 
 
 @dataclasses.dataclass(frozen=True)
 class Associative(AbstractScan):
     """Work-efficient tree (`lax.associative_scan`): 2 log2 T depth, about 2T compositions."""
 
-    def __call__(self, J: AbstractJacobian, b: Float[Array, "time ..."], *, reverse: bool = False) -> Array:
-        return lax.associative_scan(_combine, (J, b), reverse=reverse)[1]
+    def run(self, J: AbstractJacobian, b: Any, reverse: bool) -> Any:
+        return lax.associative_scan(combine, (J, b), reverse=reverse)[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class HillisSteele(AbstractScan):
+    """The paper's form: ceil(log2 T) rounds of T compositions each, the least depth and T log2 T work.
+
+    For s = 1, 2, 4, ... < T:  b_t <- A_t b_{t-s} + b_t;  A_t <- A_t A_{t-s}, which is 0 where t <= s.
+    ParaRNN (arXiv 2510.21450, section 2); Hillis and Steele (1986).
+    """
+
+    def run(self, J: AbstractJacobian, b: Any, reverse: bool) -> Any:
+        length = jax.tree.leaves(b)[0].shape[0]
+        pair, s = (J, b), 1
+        while s < length:
+            earlier = jax.tree.map(lambda a, s=s: delay(a, s, reverse), pair)
+            # The last round wants no products; XLA drops what nobody reads.
+            pair, s = combine(earlier, pair), 2 * s
+        return pair[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +72,8 @@ class TwoLevel(AbstractScan):
     """Chunks of `chunk` steps: serial inside, vectorised over chunks; then `carries` over the chunks; then a replay.
 
     Depth 2*chunk + T/chunk with the default `carries`, work about 3T; the thread/warp/block scheme of the paper's
-    kernels (arXiv 2510.21450, section 4). Any T: the last chunk is padded with zeros, which change nothing before them.
+    kernels (arXiv 2510.21450, section 4). Reads J and b twice and writes once, so that memory bounds it at 5/3 of the
+    traffic of `Serial`. Any T: the last chunk is padded with zeros, which change nothing before them.
 
     Raises ValueError if chunk < 1.
     """
@@ -56,21 +84,25 @@ class TwoLevel(AbstractScan):
     def __post_init__(self) -> None:
         if isinstance(self.chunk, bool) or not isinstance(self.chunk, int) or self.chunk < 1:
             raise ValueError(f"chunk: {self.chunk!r}, must be an integer of at least 1")
+        if not isinstance(self.carries, AbstractScan):
+            raise ValueError(f"carries: {self.carries!r}, must be a scan backend such as Serial()")  # noqa: TRY004
 
-    def __call__(self, J: AbstractJacobian, b: Float[Array, "time ..."], *, reverse: bool = False) -> Array:
-        if reverse:
-            J, b = jax.tree.map(lambda a: jnp.flip(a, 0), (J, b))
-        J_chunks, b_chunks = jax.tree.map(lambda a: _split(a, self.chunk), (J, b))
+    def run(self, J: AbstractJacobian, b: Any, reverse: bool) -> Any:
+        length = jax.tree.leaves(b)[0].shape[0]
+        chunk = min(self.chunk, length)
+        steps = jax.tree.map(lambda a: _chunked(a, chunk), (J, b))
 
-        def summarise(carry: tuple, step: tuple) -> tuple:
-            return _combine(carry, step), None
+        pairs = _fold(steps, reverse)
+        delta = jax.tree.map(lambda a: delay(a, 1, reverse), self.carries.run(*pairs, reverse))
 
-        start = (J_chunks[0].identity(), jnp.zeros_like(b_chunks[0]))
-        (P, d), _ = lax.scan(summarise, start, (J_chunks, b_chunks))
-        ends = self.carries(P, d)
-        carry_in = jnp.concatenate([jnp.zeros_like(ends[:1]), ends[:-1]])
-        delta = _join(_serial(J_chunks, b_chunks, carry_in, reverse=False), b.shape[0])
-        return jnp.flip(delta, 0) if reverse else delta
+        def replay(i: Any, state: tuple) -> tuple:
+            delta, out = state
+            k = chunk - 1 - i if reverse else i
+            delta = affine(*_at(steps, k), delta)
+            return delta, jax.tree.map(lambda a, d: lax.dynamic_update_index_in_dim(a, d, k, 1), out, delta)
+
+        _, out = lax.fori_loop(0, chunk, replay, (delta, jax.tree.map(jnp.zeros_like, steps[1])))
+        return jax.tree.map(lambda a: a.reshape(a.shape[0] * chunk, *a.shape[2:])[:length], out)
 
 
 def affine_scan(
@@ -99,9 +131,7 @@ def affine_scan(
     J = jax.tree.map(lambda a: a.at[edge].set(0), J)
 
     def matvec(delta: Array) -> Array:
-        zero = jnp.zeros_like(delta[:1])
-        before = jnp.concatenate([delta[1:], zero] if reverse else [zero, delta[:-1]])
-        return delta - J.apply(before)
+        return delta - J.apply(delay(delta, 1, reverse))
 
     def solve(_: object, rhs: Array) -> Array:
         return backend(J, rhs, reverse=reverse)
@@ -116,32 +146,59 @@ def _adjoint(J: AbstractJacobian, reverse: bool) -> AbstractJacobian:
     """The Jacobians of the transposed recurrence; transposing a reversed scan shifts the other way."""
     if not reverse:
         return J.adjoint()
-    return jax.tree.map(lambda a: jnp.concatenate([jnp.zeros_like(a[:1]), a[:-1]]), J.transpose())
+    return jax.tree.map(lambda a: delay(a, 1, reverse=False), J.transpose())
 
 
-def _combine(earlier: tuple, later: tuple) -> tuple:
+def combine(earlier: tuple, later: tuple) -> tuple:
+    """The affine map `later` after `earlier`, each a pair (A, b), b split."""
     (A1, b1), (A2, b2) = earlier, later
-    return A2.compose(A1), A2.apply(b1) + b2
+    return A2.compose(A1), affine(A2, b2, b1)
 
 
-def _serial(J: AbstractJacobian, b: Array, initial: Array, reverse: bool) -> Array:
-    def body(delta: Array, step: tuple) -> tuple[Array, Array]:
-        J_t, b_t = step
-        delta = J_t.apply(delta) + b_t
-        return delta, delta
+def total(J: AbstractJacobian, b: Any, reverse: bool, chunk: int = 32) -> tuple:
+    """All T affine maps composed to one pair (A, b), b split; in reverse the last map acts first."""
+    length = jax.tree.leaves(b)[0].shape[0]
+    pairs = (J, b)
+    while length > 1:
+        chunk = min(chunk, length)
+        missing = -length % chunk
+        neutral = (pairs[0].identity(), jax.tree.map(jnp.zeros_like, pairs[1]))
+        pairs = jax.tree.map(lambda a, e, n=missing: jnp.concatenate([a, e[:n]]), pairs, neutral)
+        pairs = _fold(jax.tree.map(lambda a, c=chunk: _chunked(a, c), pairs), reverse)
+        length = (length + missing) // chunk
+    return jax.tree.map(lambda a: a[0], pairs)
 
-    return lax.scan(body, initial, (J, b), reverse=reverse)[1]
+
+def affine(A: AbstractJacobian, b: Any, delta: Any) -> Any:
+    """A delta + b, all of it split."""
+    return jax.tree.map(jnp.add, A.act(delta), b)
 
 
-def _split(a: Array, chunk: int) -> Array:
-    """(time, ...) -> (chunk, chunks, ...): position inside the chunk first, for the scan that runs over it."""
+def delay(a: Array, steps: int, reverse: bool) -> Array:
+    """a_{t-steps} (in reverse a_{t+steps}), and 0 where there is none."""
+    return lag(a, -steps if reverse else steps)
+
+
+def _fold(steps: tuple, reverse: bool) -> tuple:
+    """The maps of every chunk composed to one: pairs with leading axis chunks."""
+    chunk = jax.tree.leaves(steps)[0].shape[1]
+
+    def body(i: Array, pair: tuple) -> tuple:
+        return combine(pair, _at(steps, chunk - 1 - i if reverse else i))
+
+    return lax.fori_loop(1, chunk, body, _at(steps, chunk - 1 if reverse else 0))
+
+
+def _at(steps: Any, i: Any) -> Any:
+    """Step i of every chunk, indexed as it lies in memory: a transposed copy would cost as much as the scan."""
+    return jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, i, 1, keepdims=False), steps)
+
+
+def _chunked(a: Array, chunk: int) -> Array:
+    """(time, ...) -> (chunks, chunk, ...), padded with zeros at the end."""
     chunks = -(-a.shape[0] // chunk)
     padding = [(0, chunks * chunk - a.shape[0])] + [(0, 0)] * (a.ndim - 1)
-    return jnp.swapaxes(jnp.pad(a, padding).reshape(chunks, chunk, *a.shape[1:]), 0, 1)
-
-
-def _join(a: Array, time: int) -> Array:
-    return jnp.swapaxes(a, 0, 1).reshape(a.shape[0] * a.shape[1], *a.shape[2:])[:time]
+    return jnp.pad(a, padding).reshape(chunks, chunk, *a.shape[1:])
 
 
 def _check_scan(J: AbstractJacobian, b: Array, initial: Array | None) -> None:

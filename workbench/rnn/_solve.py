@@ -9,13 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array
+from jaxtyping import Array, Bool, Int
 
 from workbench.errors import NotConverged
 from workbench.rnn._cell import AbstractCell
-from workbench.rnn._door import check_options, guess_array, prepare, tolerances
+from workbench.rnn._door import check_options, guess_array, masked, prepare, tolerances
 from workbench.rnn._function import Function
 from workbench.rnn._iterate import Record, iterate
+from workbench.rnn._masked import hold
+from workbench.rnn._matrix_free import linear_recurrence, wants_no_matrix
 from workbench.rnn._result import Stats, Status, Trajectory
 from workbench.rnn._scan import AbstractScan, TwoLevel, affine_scan
 from workbench.rnn._solver import AbstractSolver, Newton
@@ -37,18 +39,24 @@ def solve(
     max_steps: int | None = None,
     atol: float | None = None,
     rtol: float | None = None,
+    resets: Bool[Array, "*batch time"] | None = None,
+    lengths: Int[Array, "*batch"] | None = None,
     on_failure: Literal["raise", "return"] = "raise",
 ) -> Trajectory:
     """All states of the recurrence h_t = f(h_{t-1}, x_t), t = 1..T, as the solution of one system of equations.
 
     `cell` with x (..., time, input_dim), any leading batch axes; or a plain function f(h, x, params) with x (time, ...)
-    (a pytree of arrays, too) and h0 one array. `solver` (default `Newton()`) and `scan` (default `TwoLevel()`) are
+    and h0, both an array or a pytree of arrays. `solver` (default `Newton()`) and `scan` (default `TwoLevel()`) are
     interchangeable. `guess`, where the iteration starts: "input" (f(0, x_t), the paper's), "zeros", an array shaped
     like the states, or a callable (params, x, h0) -> such an array.
 
     Stops, a sequence each, when max|f(h_{t-1}, x_t) - h_t| <= atol + rtol * max|h|, or after `max_steps` (default 50).
     Tolerances default to 1e-5 in float32 (84 units of rounding: reachable also where f cancels a digit or two) and
     1e-13 in float64. The solve runs in float64 if any input is float64, else in float32, also for bfloat16 weights.
+
+    `resets` (..., time), bool: before such a step the state starts anew at the cell's initial one (zeros); nothing, no
+    derivative either, crosses it. `lengths` (...,), integers: steps at or past a sequence's length hold its last state,
+    so that `.final` is the state at the length; what x holds there does not matter.
 
     Derivatives are those of the solution, by one linear recurrence (backwards for gradients), of any order, forward and
     reverse, whatever the solver; they hold where the status is converged. Statistics have none.
@@ -65,12 +73,15 @@ def solve(
     tolerance = tolerances(atol, rtol, problem.h0.dtype)
     steps = max_steps or solver.fixed_steps or MAX_STEPS
     start = guess_array(problem, guess)
+    user_cell, problem, lengths = problem.cell, *masked(problem, resets, lengths)
     data = (problem.params, problem.x, problem.h0)
     states, record = _solve(
         problem.cell, solver, scan, steps, guess if start is None else "array", data, start, tolerance
     )
     stats = Stats(record.iterations, record.residual, record.history, (problem, states))
-    result = Trajectory(states, Status(record.code), stats, problem.cell, solver)
+    if lengths is not None:
+        states = hold(problem.h0.ndim - len(user_cell.state_shape), states, problem.h0, lengths)
+    result = Trajectory(user_cell.unpack(states), Status(record.code), stats, user_cell, solver)
     if on_failure == "raise" and not isinstance(record.code, Tracer):
         _raise_if_failed(result, tolerance, steps)
     return result
@@ -157,6 +168,8 @@ def _linearised(
     active = [leaves[i] for i in moving]
     _, b = jax.jvp(f, (active,), (dots,))
     s = system(active)
+    if wants_no_matrix(s, scan):
+        return linear_recurrence(s, states, b)
     return affine_scan(cell.jacobian(s.params, s.shift(states), s.inputs), b, backend=scan)
 
 

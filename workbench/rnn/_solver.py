@@ -1,4 +1,4 @@
-"""The interface of a solver, and the two solvers everything else is held against: Sequential and Newton."""
+"""The interface of a solver; Sequential, which everything is held against; and Newton, whose shape others share."""
 
 import dataclasses
 from abc import ABC, abstractmethod
@@ -7,13 +7,16 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from workbench.rnn._jacobian import AbstractJacobian
 from workbench.rnn._scan import AbstractScan, affine_scan
 from workbench.rnn._system import System
 
 
 class Iterate(NamedTuple):
-    """Where a solver stands. `carry` is the solver's own; its leaves are (anything, *batch, ...), so that the driver
-    can freeze the sequences that are finished."""
+    """Where a solver stands. `states` is its unknown, whatever leads in place of time; `carry` is the solver's own.
+
+    The leaves of both are (anything, *batch, ...), so that the driver can freeze the sequences that are finished.
+    """
 
     states: Float[Array, "time ..."]
     residual: Float[Array, "*batch"]
@@ -51,6 +54,10 @@ class AbstractSolver(ABC):
         """(converged, diverged), a sequence each; `growth` counts the iterations in a row that raised the residual."""
         return iterate.residual <= tolerance, growth >= PATIENCE
 
+    def finish(self, system: System, iterate: Iterate) -> Float[Array, "time ..."]:
+        """The states at all times, for a solver whose unknowns are fewer."""
+        return iterate.states
+
 
 @dataclasses.dataclass(frozen=True)
 class Sequential(AbstractSolver):
@@ -77,8 +84,58 @@ class Sequential(AbstractSolver):
         return iterate
 
 
+class IterativeSolver(AbstractSolver):
+    """A solver with the two options of every iteration: `steps`, exactly so many; `patience`, see `PATIENCE`."""
+
+    steps: int | None
+    patience: int | None
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "patience"):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), 1, "None or ")
+
+    @property
+    def fixed_steps(self) -> int | None:
+        return self.steps
+
+    def terminate(self, iterate: Iterate, growth: Array, tolerance: Array) -> tuple[Array, Array]:
+        converged, diverged = super().terminate(iterate, growth, tolerance)
+        if self.patience is None:
+            return converged, jnp.zeros_like(diverged)
+        return converged, growth >= self.patience
+
+
+class NewtonLike(IterativeSolver):
+    """delta_t = A_t delta_{t-1} + r_t, delta_0 = 0;  h <- h + damping * delta: Newton's iteration, or with another A.
+
+    The fixed point is the same for every A, and the first k states are exact after k iterations if damping = 1; the
+    nearer A is to the Jacobian, the fewer iterations. `Iterate.carry` is (residuals, A).
+    """
+
+    damping: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.damping <= 1:
+            raise ValueError(f"damping: {self.damping!r}, must be in (0, 1]")
+
+    @abstractmethod
+    def evaluate(self, system: System, states: Array) -> tuple[Array, AbstractJacobian | None]:
+        """Residuals and the A of the next iteration at all times; None stands for A = 0."""
+
+    def init(self, system: System, guess: Array, scan: AbstractScan) -> Iterate:
+        residuals, A = self.evaluate(system, guess)
+        return Iterate(guess, system.norm(residuals), (residuals, A))
+
+    def step(self, system: System, iterate: Iterate, scan: AbstractScan) -> Iterate:
+        residuals, A = iterate.carry
+        delta = residuals if A is None else affine_scan(A, residuals, backend=scan)
+        return self.init(system, iterate.states + jnp.asarray(self.damping, delta.dtype) * delta, scan)
+
+
 @dataclasses.dataclass(frozen=True)
-class Newton(AbstractSolver):
+class Newton(NewtonLike):
     """Newton's method on all states at once (DEER, ParaRNN): each iteration is one affine scan.
 
     delta_t = J_t delta_{t-1} + f(h_{t-1}, x_t) - h_t, delta_0 = 0;  h <- h + damping * delta
@@ -95,31 +152,11 @@ class Newton(AbstractSolver):
     steps: int | None = None
     patience: int | None = PATIENCE
 
-    def __post_init__(self) -> None:
-        if not 0 < self.damping <= 1:
-            raise ValueError(f"damping: {self.damping!r}, must be in (0, 1]")
-        for name in ("steps", "patience"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name}: {value!r}, must be None or an integer of at least 1")
+    def evaluate(self, system: System, states: Array) -> tuple[Array, AbstractJacobian]:
+        return system.evaluate(states)
 
-    @property
-    def fixed_steps(self) -> int | None:
-        return self.steps
 
-    def terminate(self, iterate: Iterate, growth: Array, tolerance: Array) -> tuple[Array, Array]:
-        converged, diverged = super().terminate(iterate, growth, tolerance)
-        if self.patience is None:
-            return converged, jnp.zeros_like(diverged)
-        return converged, growth >= self.patience
-
-    def init(self, system: System, guess: Array, scan: AbstractScan) -> Iterate:
-        residuals, J = system.evaluate(guess)
-        return Iterate(guess, system.norm(residuals), (residuals, J))
-
-    def step(self, system: System, iterate: Iterate, scan: AbstractScan) -> Iterate:
-        residuals, J = iterate.carry
-        delta = affine_scan(J, residuals, backend=scan)
-        states = iterate.states + jnp.asarray(self.damping, delta.dtype) * delta
-        residuals, J = system.evaluate(states)
-        return Iterate(states, system.norm(residuals), (residuals, J))
+def check_integer(name: str, value: object, least: int, otherwise: str = "") -> None:
+    """Raise ValueError unless value is an integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name}: {value!r}, must be {otherwise}an integer of at least {least}")

@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from workbench.rnn._cell import AbstractCell
-from workbench.rnn._jacobian import AbstractJacobian
+from workbench.rnn._jacobian import AbstractJacobian, lag
 
 
 @jax.tree_util.register_dataclass
@@ -31,17 +31,24 @@ class System:
 
     def shift(self, states: Float[Array, "time ..."]) -> Float[Array, "time ..."]:
         """h_{t-1} for every t: the initial state, then all states but the last."""
-        return jnp.concatenate([self.initial[None], states[:-1]])
+        # Padded, not concatenated: of a time axis over devices the compiler then sends one state to the neighbour,
+        # where a concatenation has it transpose all states over all devices and back.
+        return lag(states, 1).at[0].set(self.initial)
 
     def evaluate(self, states: Float[Array, "time ..."]) -> tuple[Array, AbstractJacobian]:
         """Residuals r_t = f(h_{t-1}, x_t) - h_t and Jacobians J_t = df/dh at (h_{t-1}, x_t), for all t at once."""
         values, J = self.cell.step_and_jacobian(self.params, self.shift(states), self.inputs)
         return values - states, J
 
+    def residuals(self, states: Float[Array, "time ..."]) -> Float[Array, "time ..."]:
+        """r_t alone, where no Jacobian is wanted."""
+        return self.cell.step(self.params, self.shift(states), self.inputs) - states
+
     def norm(self, a: Float[Array, "time ..."]) -> Float[Array, "*batch"]:
-        """max |a| over time and state: one number a sequence."""
+        """max |a| over time and state: one number a sequence; infinite if any entry is not a number."""
         state_axes = tuple(range(1 + self.batch_ndim, a.ndim))
-        return jnp.abs(a).max((0, *state_axes))
+        # XLA's maximum on CPU loses nan in arrays of some thousand entries: a failure would pass for converged.
+        return jnp.where(jnp.isnan(a), jnp.inf, jnp.abs(a)).max((0, *state_axes))
 
     def rollout(self) -> Float[Array, "time ..."]:
         """The states, one step after the other."""

@@ -1,0 +1,84 @@
+"""The lab on the page: choose a recurrence and a solver, and see what comes of it within a second."""
+
+import asyncio
+import html
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from apps.rnn_figures import answer_figure
+from apps.rnn_lab import LENGTHS, METHODS, SETTINGS, Answer, LabState
+from apps.shell import card, markup
+from apps.style import definitions, evidence_mark
+from workbench import display
+
+_SAID = (
+    '<p class="dim">Solves a small recurrence on this machine, in float32, and steps through it with lax.scan beside '
+    "it. The first solve of a size compiles for some seconds, later ones take a moment.</p>"
+)
+_BESIDE = {"flex": "3 1 min(400px, 100%)", "min-width": "0"}
+_FACTS = {"flex": "2 1 min(280px, 100%)", "min-width": "0"}
+
+
+class Lab:
+    """The controls of the lab and what the last solve gave."""
+
+    def __init__(self, state: LabState) -> None:
+        self.state = state
+        what, lo, hi, _ = SETTINGS[state.recurrence]
+        self.setting = pmui.FloatSlider(label=what, start=lo, end=hi, step=0.01, value=state.bounded(), width=240)
+        self.button = pmui.Button(label="Solve", icon="play_arrow", variant="contained", size="medium")
+        self.result = pn.FlexBox(markup(_SAID), sizing_mode="stretch_width", margin=0, gap="12px")
+        self.setting.param.watch(lambda event: state.param.update(setting=event.new), "value")
+        state.param.watch(lambda *_: self._renew(), "recurrence")
+        self.button.on_click(self._solve)
+
+    def card(self) -> Any:
+        """The lab as a card of the page."""
+        state = self.state
+        maps = pmui.Select.from_param(state.param.recurrence, label="Recurrence", options=list(SETTINGS), width=200)
+        length = pmui.Select.from_param(state.param.length, label="Steps", options=list(LENGTHS), width=120)
+        method = pmui.Select.from_param(state.param.method, label="Solver", options=list(METHODS), width=220)
+        bar = pmui.Row(
+            maps, self.setting, length, method, self.button, sizing_mode="stretch_width",
+            sx={"flexWrap": "wrap", "alignItems": "center", "gap": "4px 8px"},
+        )  # fmt: skip
+        return card(bar, self.result, title="Try it")
+
+    def _renew(self) -> None:
+        """Another recurrence: its setting opens where it is interesting."""
+        what, lo, hi, opens = SETTINGS[self.state.recurrence]
+        self.setting.param.update(label=what, start=lo, end=hi, value=opens)
+
+    async def _solve(self, _: Any) -> None:
+        self.button.param.update(disabled=True, label="Solving")
+        try:
+            answer = await asyncio.to_thread(self.state.solve)
+        finally:
+            self.button.param.update(disabled=False, label="Solve")
+        figure = pn.pane.Bokeh(answer_figure(answer), sizing_mode="stretch_width", margin=0)
+        self.result.objects = [
+            pn.Column(figure, sizing_mode="stretch_width", margin=0, styles=_BESIDE),
+            pn.Column(markup(answer_html(answer)), sizing_mode="stretch_width", margin=0, styles=_FACTS),
+        ]
+
+
+def answer_html(answer: Answer) -> str:
+    """What the solve gave, in words and numbers."""
+    facts = {
+        "status": f"<strong>{html.escape(answer.status.replace('_', ' '))}</strong>",
+        "iterations": display.number(answer.iterations),
+        "λ": f"{answer.lyapunov:+.3f} a step: {_meaning(answer.lyapunov)}",
+        "error": f"{display.number(answer.error)}, largest difference from lax.scan",
+        "time of a call": f"{display.number(answer.seconds * 1e3)} ms; "
+        f"lax.scan {display.number(answer.scan_seconds * 1e3)} ms",
+        "evidence": evidence_mark("measured"),
+    }
+    return f"<p><strong>{html.escape(answer.title)}</strong></p>{definitions(facts)}"
+
+
+def _meaning(exponent: float) -> str:
+    if exponent < 0:
+        return "it forgets its start, so all steps can be solved at once"
+    return "chaotic, so no solver can be expected to converge in few iterations"

@@ -1,0 +1,80 @@
+"""Loss and scores against NumPy; bytes: streams of windows and bits a byte."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from lm_table import config
+
+from workbench import data, lm
+
+RNG = np.random.default_rng(0)
+BATCH = lm.Batch(
+    RNG.integers(0, 7, (3, 11), dtype=np.int32), RNG.integers(0, 7, (3, 11), dtype=np.int32), RNG.random((3, 11)) < 0.4
+)
+
+
+def by_hand(logits, batch):
+    """Cross entropy and correctness of the positions that count, and log Z of them."""
+    logits = np.asarray(logits)[batch.mask]
+    log_z = np.log(np.exp(logits).sum(-1))
+    labels = batch.labels[batch.mask]
+    return log_z - logits[np.arange(labels.size), labels], logits.argmax(-1) == labels, log_z
+
+
+def test_loss_is_the_masked_mean_with_its_z_term(model):
+    cfg, params = model("ParaGRU")
+    entropy, _, log_z = by_hand(lm.forward(cfg, params, BATCH.tokens).logits, BATCH)
+    value, stats = lm.loss(cfg, params, BATCH, 0.1)
+    assert float(value) == pytest.approx(entropy.mean() + 0.1 * (log_z**2).mean(), abs=1e-12)
+    assert stats.residual.shape == (2, 3)
+    nothing, _ = lm.loss(cfg, params, BATCH._replace(mask=np.zeros((3, 11), bool)), 0.1)
+    assert nothing == 0
+
+
+def test_scores_count_positions_not_batches_and_take_several_models(model):
+    cfg, params = model("ParaGRU")
+    sparse = BATCH._replace(mask=BATCH.mask & (np.arange(11)[None] == 3))
+    other = jax.tree.map(lambda a: 0.5 * a, params)
+    both = jax.tree.map(lambda *a: jnp.stack(a), params, other)
+    scores = lm.evaluate(cfg, both, [BATCH, sparse])
+    for i, each in enumerate((params, other)):
+        logits = lm.forward(cfg, each, BATCH.tokens).logits
+        entropy, right, _ = (
+            np.concatenate(a) for a in zip(by_hand(logits, BATCH), by_hand(logits, sparse), strict=True)
+        )
+        assert scores.loss[i] == pytest.approx(entropy.mean(), abs=1e-12)
+        assert scores.accuracy[i] == pytest.approx(right.mean(), abs=1e-12)
+        assert lm.evaluate(cfg, each, [BATCH, sparse]).loss == pytest.approx(scores.loss[i], abs=1e-12)
+    with pytest.raises(ValueError, match=r"^batches: "):
+        lm.evaluate(cfg, params, BATCH._replace(mask=np.zeros((3, 11), bool)))
+
+
+def test_windows_ask_for_the_next_byte_and_are_a_pure_function():
+    corpus = data.stdlib_text(split="valid", limit_bytes=20_000)
+    stream = lm.Windows(corpus, batch=4, length=16)
+    batch = stream(1, 2)
+    assert batch.tokens.shape == batch.labels.shape == (4, 16)
+    assert (batch.tokens[:, 1:] == batch.labels[:, :-1]).all()
+    assert batch.mask.all()
+    text = corpus.bytes.tobytes()
+    for tokens, labels in zip(batch.tokens, batch.labels, strict=True):
+        assert bytes([*tokens.tolist(), int(labels[-1])]) in text
+    assert (stream(1, 2).tokens == batch.tokens).all()
+    assert (stream(1, 3).tokens != batch.tokens).any()
+    assert (stream(2, 2).tokens != batch.tokens).any()
+    assert lm.Windows(corpus, 4, 16) == stream
+    with pytest.raises(ValueError, match=r"^length: "):
+        lm.Windows(corpus, 4, 20_000)
+
+
+def test_a_model_that_knows_nothing_takes_eight_bits_a_byte():
+    cfg = config("LinearGRU", vocab=256)
+    params = lm.init(cfg, jax.random.key(0))
+    blank = params | {"readout": jnp.zeros_like(params["readout"])}
+    corpus = data.stdlib_text(split="valid", limit_bytes=20_000)
+    held_out = {"length": 16, "windows": 8, "seed": 3}
+    assert lm.bits_per_byte(cfg, blank, corpus, **held_out) == pytest.approx(8, abs=1e-5)
+    windows = lm.next_byte(corpus.windows(17, 8, seed=3))
+    entropy, _, _ = by_hand(lm.forward(cfg, params, windows.tokens).logits, windows)
+    assert lm.bits_per_byte(cfg, params, corpus, **held_out) == pytest.approx(entropy.mean() / np.log(2), abs=1e-5)

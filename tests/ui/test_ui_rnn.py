@@ -1,0 +1,49 @@
+"""The page on parallel recurrences: the speed-up in its parts, curves that follow the filters, a solve on demand."""
+
+import pytest
+from playwright.sync_api import expect
+from ui_sizes import PHONE, WIDE
+
+pytestmark = [pytest.mark.ui, pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning:bokeh")]
+CURVES = """() => [...Bokeh.documents[0]._all_models.values()].filter((m) => m.type === 'LegendItem')
+  .map((m) => m.label.value || m.label).filter((label) => /steps|float/.test(label))"""
+
+
+def test_no_speed_up_stands_without_the_ratio_to_the_compiled_loop(open_page, url):
+    page = open_page(url + "/rnn")
+    expect(page.get_by_text("The ratio to lax.scan is the honest one.")).to_be_visible()
+    expect(page.get_by_text("against the loop", exact=True)).to_have_count(2)
+    expect(page.get_by_text("against lax.scan: ")).to_have_count(2)
+    for part in ("dispatch of slices", "dispatch of steps", "fusion", "algorithm"):
+        expect(page.get_by_role("cell", name=part, exact=True)).to_have_count(2)
+    expect(page.get_by_role("cell", name="times slower")).to_have_count(2)
+
+
+def test_the_curves_follow_the_filters_and_stand_in_the_address(open_page, url):
+    page = open_page(url + "/rnn?length=%5B512%5D")
+    page.get_by_role("checkbox", name="Jacobi, float32").check()
+    page.get_by_role("checkbox", name="ParaLSTM").check()
+    page.wait_for_function("location.search.includes('Jacobi') && location.search.includes('paralstm')")
+    wanted = "['512 steps', 'Jacobi, float32', 'Newton, float32']"
+    page.wait_for_function(f"({CURVES})().sort().join() === {wanted}.join()")
+    again = open_page(page.url)
+    expect(again.get_by_role("checkbox", name="Jacobi, float32")).to_be_checked()
+    expect(again.get_by_role("checkbox", name="512", exact=True)).to_be_checked()
+
+
+def test_the_scoreboard_leads_here(open_page, url):
+    page = open_page(url)
+    page.locator("table.matrix").get_by_role("link", name="When does parallel-in-time pay?").click()
+    expect(page.locator("h1")).to_have_text("When does parallel-in-time pay?")
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_the_lab_solves_what_the_address_says(open_page, url, screenshot, size):
+    page = open_page(url + "/rnn?map=tanh+network&at=1.1&T=64", size)
+    page.get_by_role("button", name="Solve").click()
+    expect(page.get_by_text("tanh network, gain g = 1.1, 64 steps, Newton")).to_be_visible()
+    expect(page.get_by_text("converged", exact=True)).to_be_visible()
+    expect(page.get_by_text("it forgets its start")).to_be_visible()
+    page.get_by_text("time of a call").scroll_into_view_if_needed()
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    screenshot(page, f"rnn-lab-{size[0]}")

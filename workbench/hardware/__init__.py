@@ -1,0 +1,42 @@
+"""Hardware: what devices can do (data sheets), what this machine does (measured), what a function asks for (counted).
+
+    device("A100-80GB") → DeviceSpec      calibrate() → Calibration      counts(fn, *args) → Counts
+
+Loaded on use: the specifications and the cache folder need no jax.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from workbench.hardware._cache import Kept as Kept
+from workbench.hardware._cache import cache_folder as cache_folder
+from workbench.hardware._cache import compilation_cache as compilation_cache
+from workbench.hardware._cache import keep as keep
+from workbench.hardware._cache import recall as recall
+from workbench.hardware._devices import DeviceSpec as DeviceSpec
+from workbench.hardware._devices import device as device
+from workbench.hardware._devices import devices as devices
+
+if TYPE_CHECKING:
+    from workbench.hardware._calibrate import Calibration as Calibration
+    from workbench.hardware._calibrate import Machine as Machine
+    from workbench.hardware._calibrate import calibrate as calibrate
+    from workbench.hardware._calibrate import median_seconds as median_seconds
+    from workbench.hardware._calibrate import this_machine as this_machine
+    from workbench.hardware._counts import Collective as Collective
+    from workbench.hardware._counts import Counts as Counts
+    from workbench.hardware._counts import counts as counts
+
+_NEED_JAX = {
+    "_calibrate": ("Calibration", "Machine", "calibrate", "median_seconds", "this_machine"),
+    "_counts": ("Collective", "Counts", "counts"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The names that need jax, imported when they are asked for."""
+    import importlib
+
+    for module, names in _NEED_JAX.items():
+        if name in names:
+            return getattr(importlib.import_module(f"workbench.hardware.{module}"), name)
+    raise AttributeError(f"module 'workbench.hardware' has no attribute {name!r}")
