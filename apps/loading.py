@@ -3,7 +3,7 @@
 from apps.style import DIM, FONT, INK, LINE
 
 _LOOK = f"""
-#loader{{position:fixed;inset:0;z-index:9999;background:#F7F8FA;font:15px/1.5 {FONT};color:{DIM}}}
+#loader{{position:fixed;inset:0;z-index:100000;background:#F7F8FA;font:15px/1.5 {FONT};color:{DIM}}}
 #loader .top{{height:68px;padding:20px 24px;box-sizing:border-box;background:#fff;border-bottom:1px solid {LINE}}}
 #loader .top{{font-size:1.1rem;font-weight:650;color:{INK}}}
 #loader .side{{position:absolute;top:69px;bottom:0;width:292px;background:#fff;border-right:1px solid {LINE}}}

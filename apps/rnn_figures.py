@@ -171,13 +171,17 @@ def _frame(x_label: str, height: int, **params: Any) -> Any:
     fig.grid.grid_line_color = RULE
     fig.axis.axis_line_color, fig.axis.major_tick_line_color, fig.axis.minor_tick_line_color = "#B9BEC6", None, None
     fig.axis.axis_label_text_font_style, fig.axis.axis_label_text_color = "normal", GREY
-    fig.title.text_font_size = "14px"
+    # Said here, because what is drawn after the page has come gets no theme.
+    fig.axis.axis_label_text_font = fig.axis.major_label_text_font = fig.title.text_font = FONT
+    fig.axis.axis_label_text_font_size, fig.axis.major_label_text_font_size = "12px", "11.5px"
+    fig.axis.major_label_text_color, fig.title.text_color, fig.title.text_font_size = "#4A4A4A", INK, "14px"
     fig.min_border_right = 14
     return fig
 
 
 def _legend(fig: Any, items: list[LegendItem]) -> None:
-    look: dict[str, Any] = {"label_text_font_size": "12px", "margin": 0, "padding": 2, "spacing": 0}
+    look: dict[str, Any] = {"label_text_font": FONT, "label_text_font_size": "12px", "label_text_color": INK}
+    look |= {"margin": 0, "padding": 2, "spacing": 0}
     legend = Legend(items=items, border_line_color=None, click_policy="hide", **look)
     legend.ncols = min(len(items), 2) or 1
     fig.add_layout(legend, "below")

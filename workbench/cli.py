@@ -192,6 +192,21 @@ class Export:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """Keep a finished run as one file in the store's `evidence/`, to be committed: long runs, runs on other hardware."""
+
+    run: tyro.conf.Positional[str]
+    """The run's id, or its end."""
+    store: Store = None
+
+    def __call__(self) -> int:
+        from workbench import store
+
+        print(store.keep_evidence(self.run, self.store))
+        return 0
+
+
+@dataclass(frozen=True)
 class Import:
     """Bring runs of another tracker in: MLflow's `mlruns` folder or `mlflow.db`, TensorBoard's log folder."""
 
@@ -281,13 +296,14 @@ StoreCommand = (
     | Annotated[Check, tyro.conf.subcommand("check")]
     | Annotated[Rebuild, tyro.conf.subcommand("rebuild")]
     | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Evidence, tyro.conf.subcommand("evidence")]
     | Annotated[Import, tyro.conf.subcommand("import")]
 )
 
 
 @dataclass(frozen=True)
 class StoreGroup:
-    """The store: sync, check, rebuild, export, import."""
+    """The store: sync, check, rebuild, export, evidence, import."""
 
     command: StoreCommand
 

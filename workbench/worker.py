@@ -10,6 +10,7 @@ import json
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any, TextIO
 
 from workbench import store, studies
@@ -19,8 +20,8 @@ from workbench.study import Judgement, Study, result_row, verdict
 class StudyLog:
     """What a study's `run` is handed: it can log, tell its progress and keep an artifact; it knows no database."""
 
-    def __init__(self, run: store.Run, events: TextIO) -> None:
-        self._run, self._events = run, events
+    def __init__(self, run: store.Run, events: TextIO, unfinished: Path) -> None:
+        self._run, self._events, self._unfinished = run, events, unfinished
 
     def log(self, step: int | None = None, **metrics: Any) -> None:
         """Append one row of metrics."""
@@ -33,6 +34,10 @@ class StudyLog:
     def artifact(self, name: str, data: Any) -> None:
         """Keep bytes, text or a file with the run."""
         self._run.artifact(name, data)
+
+    def folder(self, name: str) -> Path:
+        """Where long work keeps checkpoints: the next run with this config and code finds them if this one is ended."""
+        return self._unfinished / name
 
     def progress(self, done: float, total: float, what: str = "") -> None:
         """Tell how far the study is: `done` of `total`, and what it does now."""
@@ -54,10 +59,12 @@ def main(argv: list[str] | None = None) -> int:
     study = studies.get(options.slug)
     config = configure(study, options.preset, options.seeds)
     recorded = {"preset": options.preset, "batch": options.batch, **dataclasses.asdict(config)}
+    unfinished = store.unfinished(study.slug, recorded | {"batch": ""}, options.store)
     with store.run(study.slug, recorded, path=options.store, tags=[options.preset]) as run:
         _tell(events, event="started", run=run.id)
         run.claims(study.paper.row(), [claim.row() for claim in study.claims])
-        judge(study, config, run, StudyLog(run, events), options.preset)
+        judge(study, config, run, StudyLog(run, events, unfinished), options.preset)
+    store.finished(unfinished)
     _tell(events, event="finished", run=run.id)
     return 0
 

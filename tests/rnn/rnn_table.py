@@ -101,6 +101,7 @@ SCANS = {
     "serial": rnn.Serial(),
     "associative": rnn.Associative(),
     "hillis-steele": rnn.HillisSteele(),
+    "sharded": rnn.Sharded(jax.sharding.Mesh(np.array(jax.devices("cpu")[:1]), ("time",)), "time", rnn.TwoLevel(chunk=4)),
     "two-level-4": rnn.TwoLevel(chunk=4),
     "two-level-long": rnn.TwoLevel(chunk=5000),
     "two-level-tree": rnn.TwoLevel(chunk=8, carries=rnn.Associative()),

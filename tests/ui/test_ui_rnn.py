@@ -5,6 +5,7 @@ from playwright.sync_api import expect
 from ui_sizes import PHONE, WIDE
 
 pytestmark = [pytest.mark.ui, pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning:bokeh")]
+# The legends in the order in which the browser got them; those of figures that are gone stay at the front.
 CURVES = """() => [...Bokeh.documents[0]._all_models.values()].filter((m) => m.type === 'LegendItem')
   .map((m) => m.label.value || m.label).filter((label) => /steps|float/.test(label))"""
 
@@ -25,7 +26,7 @@ def test_the_curves_follow_the_filters_and_stand_in_the_address(open_page, url):
     page.get_by_role("checkbox", name="ParaLSTM").check()
     page.wait_for_function("location.search.includes('Jacobi') && location.search.includes('paralstm')")
     wanted = "['512 steps', 'Jacobi, float32', 'Newton, float32']"
-    page.wait_for_function(f"({CURVES})().sort().join() === {wanted}.join()")
+    page.wait_for_function(f"({CURVES})().slice(-3).join() === {wanted}.join()")
     again = open_page(page.url)
     expect(again.get_by_role("checkbox", name="Jacobi, float32")).to_be_checked()
     expect(again.get_by_role("checkbox", name="512", exact=True)).to_be_checked()

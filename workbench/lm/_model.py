@@ -66,7 +66,8 @@ def _init(config: Config, key: PRNGKeyArray, dtype: DTypeLike) -> dict[str, Any]
     embedding_key, layers_key, readout_key = jax.random.split(key, 3)
     params = {
         "embedding": jax.random.normal(embedding_key, (config.vocab, config.hidden_dim), dtype),
-        "layers": jax.vmap(partial(_init_layer, config, dtype))(jax.random.split(layers_key, config.layers)),
+        # One layer after the other: the random generator, vectorised over keys, takes XLA twice as long to compile.
+        "layers": jax.lax.map(partial(_init_layer, config, dtype), jax.random.split(layers_key, config.layers)),
         "norm": jnp.ones(config.hidden_dim, dtype),
     }
     if config.tied:

@@ -1,11 +1,17 @@
 """Recurrences h_t = f(h_{t-1}, x_t) solved in parallel over time: cells, solvers, affine scans, one driver `solve`."""
 
+from workbench.rnn._auto import Auto as Auto
+from workbench.rnn._auto import Chosen as Chosen
+from workbench.rnn._calibration import calibrate as calibrate
 from workbench.rnn._cell import AbstractCell as AbstractCell
 from workbench.rnn._cells import GatedCell as GatedCell
 from workbench.rnn._cells import LinearGRU as LinearGRU
 from workbench.rnn._cells import MinLSTM as MinLSTM
 from workbench.rnn._cells import ParaGRU as ParaGRU
 from workbench.rnn._cells import ParaLSTM as ParaLSTM
+from workbench.rnn._cost import GpuModel as GpuModel
+from workbench.rnn._cost import crossover as crossover
+from workbench.rnn._cost import fit as fit_cost
 from workbench.rnn._dense_cells import GRU as GRU
 from workbench.rnn._dense_cells import LSTM as LSTM
 from workbench.rnn._dense_cells import RNN as RNN
@@ -19,9 +25,12 @@ from workbench.rnn._conditioning import Conditioning as Conditioning
 from workbench.rnn._conditioning import conditioning as conditioning
 from workbench.rnn._conditioning import exponents as exponents
 from workbench.rnn._function import Function as Function
+from workbench.rnn._fused import FusedNewton as FusedNewton
 from workbench.rnn._jacobian import AbstractJacobian as AbstractJacobian
 from workbench.rnn._jacobian import Block as Block
 from workbench.rnn._jacobian import Diagonal as Diagonal
+from workbench.rnn._loops import fast_loops_active as fast_loops_active
+from workbench.rnn._loops import xla_flags as xla_flags
 from workbench.rnn._region import largest_exponent as largest_exponent
 from workbench.rnn._region import outlook as outlook
 from workbench.rnn._region import plot_iterations as plot_iterations
@@ -36,6 +45,8 @@ from workbench.rnn._scan import HillisSteele as HillisSteele
 from workbench.rnn._scan import Serial as Serial
 from workbench.rnn._scan import TwoLevel as TwoLevel
 from workbench.rnn._scan import affine_scan as affine_scan
+from workbench.rnn._sharded import Sharded as Sharded
+from workbench.rnn._sharded import ShardedWarmStart as ShardedWarmStart
 from workbench.rnn._shooting import MultipleShooting as MultipleShooting
 from workbench.rnn._shooting import WarmStart as WarmStart
 from workbench.rnn._solve import solve as solve

@@ -21,8 +21,8 @@ def refuse_large(structure: str, lead: tuple[int, ...], blocks: tuple[int, int],
         raise ValueError(
             f"memory: the {structure} Jacobians of {math.prod(lead)} steps take {size / 1e9:.1f} GB "
             f"({groups} x {k} x {k} numbers a step), above the limit of {limit / 1e9:.1f} GB; nothing was allocated. "
-            "Use solver=QuasiNewton(), MultipleShooting(chunks=...) or Sequential(), which never hold them, declare a smaller "
-            "structure or raise memory_limit_bytes"
+            "Use solver=QuasiNewton(), MultipleShooting(chunks=...) or Sequential(), which never hold them, declare a "
+            "smaller structure or raise memory_limit_bytes"
         )
 
 
@@ -61,7 +61,7 @@ def as_jacobian(m: Float[Array, "*lead groups k k"], state_shape: tuple[int, ...
     return Diagonal(m.reshape(*m.shape[:-3], *state_shape)) if m.shape[-1] == 1 else Block(m)
 
 
-def restrict(J: AbstractJacobian, state_shape: tuple[int, ...], k: int) -> AbstractJacobian:
+def restrict(J: Any, state_shape: tuple[int, ...], k: int) -> AbstractJacobian:
     """The k x k blocks on the diagonal of J, over the flattened state; ValueError if k does not fit."""
     check_block(k, math.prod(state_shape))
     if isinstance(J, Diagonal):

@@ -1,5 +1,6 @@
 """What a cell is: one step of a recurrence h_t = f(h_{t-1}, x_t) whose df/dh has a structure a scan can use."""
 
+import dataclasses
 import functools
 import math
 from abc import ABC, abstractmethod
@@ -89,6 +90,7 @@ class AbstractCell(ABC):
         return jnp.moveaxis(x, -2, 0)
 
 
+@dataclasses.dataclass(frozen=True)
 class InputCell(AbstractCell):
     """A cell on one input array (..., time, input_dim), with parameters in the dict that its `init` makes."""
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from workbench import display
 from workbench.rnn._cell import AbstractCell
-from workbench.rnn._conditioning import Conditioning, along_rollout
+from workbench.rnn._conditioning import Conditioning, along
 from workbench.rnn._diagnostics import error_bounds
 from workbench.rnn._region import OUTLOOK, outlook
 
@@ -24,9 +24,9 @@ class Certificate:
     `verdict` is "certified" (the tolerance is met and `error_bound` holds), "not certified" (met, but no bound on the
     error could be proved) or "refused" (not met). `first_order` is the bound without the remainder of the
     linearisation, `error_bound` the one with it, infinite where that does not close; it rests on `lipschitz`, an
-    estimate of Lip(J) along the states. `conditioning` is that of the recurrence along its sequential rollout, and
-    `basin`, an estimate, the residual |r|_2 below which Newton converges quadratically: 2 mu / Lip(J) (Gonzalez et al.,
-    arXiv 2508.16817), with the lower end of the bracket of sqrt(mu).
+    estimate of Lip(J) along the states. `conditioning` is that along the states, or, where they are refused, along the
+    sequential rollout; `basin`, an estimate, is the residual |r|_2 below which Newton converges quadratically:
+    2 mu / Lip(J) (Gonzalez et al., arXiv 2508.16817), with the lower end of the bracket of sqrt(mu).
     """
 
     converged: np.ndarray
@@ -113,12 +113,23 @@ class Certificate:
 
 
 def certify(cell: AbstractCell, data: tuple, states: Any, record: tuple) -> Certificate:
-    """The certificate of `states`; `record` is (converged, iterations, residual). Values must be known (not traced)."""
+    """The certificate of `states`; `record` is (converged, iterations, residual). Values must be known (not traced).
+
+    Two bounds are tried and the smaller one taken. Entry by entry the error is followed from step to step by |J_t|,
+    which is sharp for a diagonal J. By norms it is at most B max_t |r_t|_2, B = 1 / `sharp_lower` the sum of the
+    largest norms of the windows of every length, which sees entries of a dense J cancel.
+    """
     bounds = jax.device_get(error_bounds(cell, data, states))
-    known = jax.device_get(along_rollout(cell, data))
+    known = jax.device_get(along(cell, data, states, record[0]))
     converged, iterations, residual = (np.asarray(a) for a in record)
+    with np.errstate(all="ignore"):
+        first = bounds.source / known.sharp_lower
+        proved = (bounds.source + bounds.lipschitz / 2 * (2 * first) ** 2) / known.sharp_lower
+        proved = np.where(converged & (proved <= 2 * first), proved, np.inf)  # elsewhere `known` is of another path
+    first = np.where(converged, np.fmin(first, bounds.first_order), bounds.first_order)
+    proved = np.fmin(proved, bounds.proved)
     length = states.shape[states.ndim - len(cell.state_shape) - 1]
     return Certificate(
-        converged, iterations, residual, bounds.first_order, bounds.proved, bounds.lipschitz, bounds.residual_norm,
+        converged, iterations, residual, first, proved, bounds.lipschitz, bounds.residual_norm,
         known, length, np.dtype(jnp.dtype(states.dtype)),
     )  # fmt: skip

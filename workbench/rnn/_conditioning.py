@@ -102,13 +102,23 @@ def exponents(
 
 def along_rollout(cell: AbstractCell, data: tuple) -> Conditioning:
     """`conditioning` of a problem that is already settled."""
-    return _bracket(cell, data, lyapunov(cell, data))
+    return _bracket(cell, data, lyapunov(cell, data), None)
+
+
+def along(cell: AbstractCell, data: tuple, states: Array, where: Array) -> Conditioning:
+    """The same along `states` for the sequences in `where`, which has the shape of the batch."""
+    return _bracket(cell, data, lyapunov(cell, data), (states, where))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _bracket(cell: AbstractCell, data: tuple, rate: Array) -> Conditioning:
+def _bracket(cell: AbstractCell, data: tuple, rate: Array, given: tuple | None) -> Conditioning:
     system = bind(cell, *data)
-    _, J = system.evaluate(system.rollout())
+    path = system.rollout()
+    if given is not None:
+        states, where = given
+        mask = where.reshape(1, *where.shape, *(1,) * len(cell.state_shape))
+        path = jnp.where(mask, jnp.moveaxis(states, system.batch_ndim, 0), path)
+    _, J = system.evaluate(path)
     T = jax.tree.leaves(J)[0].shape[0]
     finite = jnp.isfinite(rate) | (rate == -jnp.inf)
     for a in jax.tree.leaves(J):

@@ -19,12 +19,17 @@ CURVATURE_ITERATIONS = 6
 
 
 class Bounds(NamedTuple):
-    """How far the states may be from the solution, a sequence each: to first order, and proved (inf where not)."""
+    """How far the states may be from the solution, a sequence each: to first order, and proved (inf where not).
+
+    `lipschitz` is Lip(J) as estimated, `residual_norm` |r|_2 over all steps, `source` the largest |.|_2 over the steps
+    of |r_t| + 4 eps |h_t|.
+    """
 
     first_order: Float[Array, "*batch"]
     proved: Float[Array, "*batch"]
     lipschitz: Float[Array, "*batch"]
     residual_norm: Float[Array, "*batch"]
+    source: Float[Array, "*batch"]
 
 
 @partial(jax.jit, static_argnums=0)
@@ -54,8 +59,10 @@ def error_bounds(cell: AbstractCell, data: tuple, states: Float[Array, "..."]) -
     L = lipschitz(system, states)
     remainder = 0.5 * L * (J.k if isinstance(J, Block) else 1) * (2 * first) ** 2
     second = _largest(system, J, sources + remainder.reshape(1, *first.shape, *(1,) * len(cell.state_shape)))
-    squares = (residuals * residuals).sum((0, *range(1 + system.batch_ndim, residuals.ndim)))
-    return Bounds(first, jnp.where(second <= 2 * first, second, jnp.inf), L, _finite_or_inf(jnp.sqrt(squares)))
+    axes = tuple(range(1 + system.batch_ndim, sources.ndim))
+    norm = lambda a, axes: _finite_or_inf(jnp.sqrt((a * a).sum(axes)))
+    proved = jnp.where(second <= 2 * first, second, jnp.inf)
+    return Bounds(first, proved, L, norm(residuals, (0, *axes)), norm(sources, axes).max(0))
 
 
 def lipschitz(system: System, states: Float[Array, "..."]) -> Float[Array, "*batch"]:
@@ -85,9 +92,12 @@ def lyapunov(cell: AbstractCell, data: tuple) -> Float[Array, "*batch"]:
 
     v is a fixed Gaussian direction. Below 0 Newton needs O(log T) iterations; above 0 it does not parallelise
     (Gonzalez et al., arXiv 2508.16817). A product that vanishes gives -inf, a rollout that overflows nan.
+    Steps that resets or padding cut off from the one before are left out.
     """
     system = bind(cell, *data)
-    return _log_growth(system)[-1] / jax.tree.leaves(system.inputs)[0].shape[0]
+    joined = cell.connected(system.inputs)
+    steps = jax.tree.leaves(system.inputs)[0].shape[0] if joined is None else jnp.maximum(joined.sum(0), 1)
+    return _log_growth(system)[-1] / jnp.asarray(steps, system.initial.dtype)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -100,10 +110,11 @@ def _log_growth(system: System) -> Float[Array, "time *batch"]:
     """log|J_t ... J_1 v| at every time t; v a unit vector."""
     axes = tuple(range(system.batch_ndim, system.initial.ndim))
 
-    def body(carry: tuple, u: Array) -> tuple[tuple, Array]:
+    def body(carry: tuple, u: Any) -> tuple[tuple, Array]:
         h, v, total = carry
         h_next, J = system.cell.step_and_jacobian(system.params, h, u)
-        v = J.apply(v)
+        joined = system.cell.connected(u)  # what is cut off neither shrinks nor grows v
+        v = J.apply(v) if joined is None else jnp.where(joined.reshape(*joined.shape, *[1] * len(axes)), J.apply(v), v)
         norm = jnp.sqrt((v * v).sum(axes, keepdims=True))
         total = total + jnp.log(norm).reshape(total.shape)
         return (h_next, v / jnp.where(norm == 0, 1, norm), total), total

@@ -34,8 +34,9 @@ class Function:
 
     The state is one array or a pytree of them. `structure`: "auto" (diagonal if every operation between h and h' is
     elementwise, else dense), "diagonal", "block" (state (groups, k): no group sees another), "dense". Leaves of one
-    shape, such as (c, h), count as stacked on a last axis: elementwise operations between them are "block". A declared structure is probed (J v against the structured J v,
-    random v) and a wrong one raises ValueError, because it would give a wrong gradient without a sign of it.
+    shape, such as (c, h), count as stacked on a last axis: elementwise operations between them are "block". A declared
+    structure is probed (J v against the structured J v, random v) and a wrong one raises ValueError, because it would
+    give a wrong gradient without a sign of it.
     A dense Jacobian of T steps takes T * D^2 numbers; above `memory_limit_bytes` it is refused before it is allocated.
     """
 

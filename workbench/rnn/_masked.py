@@ -1,8 +1,8 @@
 """Document boundaries and ragged batches: an adapter around a cell, so that no solver and no scan knows of them.
 
-At a reset the state before the step is the initial one and df/dh is 0. A step past its sequence's length is a reset too,
-on the sequence's first input, so that padding of any content leaves values, residuals and gradients alone; what it
-computes is thrown away when `hold` puts the last real state in its place.
+At a reset the state before the step is the initial one and df/dh is 0. A step past its sequence's length is a reset
+too, on the sequence's first input, so that padding of any content leaves values, residuals and gradients alone; what
+it computes is thrown away when `hold` puts the last real state in its place.
 """
 
 import dataclasses
@@ -15,7 +15,6 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
-from workbench.rnn._blocks import MEMORY_LIMIT_BYTES
 from workbench.rnn._blocks import MEMORY_LIMIT_BYTES
 from workbench.rnn._cell import AbstractCell
 from workbench.rnn._jacobian import AbstractJacobian
@@ -37,11 +36,6 @@ class MaskedCell(AbstractCell):
     @property
     def memory_limit_bytes(self) -> int:
         """The cell's, where it has one."""
-        return getattr(self.cell, "memory_limit_bytes", MEMORY_LIMIT_BYTES)
-
-    @property
-    def memory_limit_bytes(self) -> float:
-        """The cell's own limit on dense Jacobians."""
         return getattr(self.cell, "memory_limit_bytes", MEMORY_LIMIT_BYTES)
 
     def check(self, params: Any, x: Any) -> tuple[tuple[int, ...], int]:
@@ -118,7 +112,7 @@ def _array(name: str, value: Any, shape: tuple[int, ...], kind: Any, what: str) 
 
 
 def _fill(a: Array, padding: Bool[Array, "time *batch"], lengths: Int[Array, "*batch"]) -> Array:
-    """The first input in place of padding; nothing at all of a sequence without a step, whose first input is padding."""
+    """The first input in place of padding; zeros for a sequence without a step, whose first input is padding too."""
     first = jnp.where(_trailing(lengths == 0, a[0]), jnp.zeros_like(a[0]), a[0])
     return jnp.where(_trailing(padding, a), first[None], a)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from workbench.rnn._jacobian import AbstractJacobian
 from workbench.rnn._scan import AbstractScan, Serial, TwoLevel, affine, delay, total
@@ -29,12 +29,13 @@ class Sharded(AbstractScan):
 
     mesh: Mesh
     axis: str
-    local: AbstractScan = TwoLevel()
+    local: AbstractScan = dataclasses.field(default_factory=TwoLevel)
 
     def __post_init__(self) -> None:
         _check_mesh(self.mesh, self.axis)
         if not isinstance(self.local, AbstractScan) or isinstance(self.local, Sharded):
-            raise ValueError(f"local: {self.local!r}, must be a scan backend for one device such as TwoLevel()")
+            message = f"local: {self.local!r}, must be a scan backend for one device such as TwoLevel()"
+            raise ValueError(message)  # noqa: TRY004 (the house raises ValueError)
 
     def run(self, J: AbstractJacobian, b: Any, reverse: bool) -> Any:
         length = jax.tree.leaves(b)[0].shape[0]

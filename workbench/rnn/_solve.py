@@ -12,6 +12,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Int
 
 from workbench.errors import NotConverged
+from workbench.rnn._auto import Auto, rescue, settle
 from workbench.rnn._cell import AbstractCell
 from workbench.rnn._door import check_options, guess_array, masked, prepare, tolerances
 from workbench.rnn._function import Function
@@ -19,8 +20,8 @@ from workbench.rnn._iterate import Record, iterate
 from workbench.rnn._masked import hold
 from workbench.rnn._matrix_free import linear_recurrence, wants_no_matrix
 from workbench.rnn._result import Stats, Status, Trajectory
-from workbench.rnn._scan import AbstractScan, TwoLevel, affine_scan
-from workbench.rnn._solver import AbstractSolver, Newton
+from workbench.rnn._scan import AbstractScan, Serial, affine_scan
+from workbench.rnn._solver import AbstractSolver
 from workbench.rnn._system import System, bind
 
 MAX_STEPS = 50
@@ -46,9 +47,10 @@ def solve(
     """All states of the recurrence h_t = f(h_{t-1}, x_t), t = 1..T, as the solution of one system of equations.
 
     `cell` with x (..., time, input_dim), any leading batch axes; or a plain function f(h, x, params) with x (time, ...)
-    and h0, both an array or a pytree of arrays. `solver` (default `Newton()`) and `scan` (default `TwoLevel()`) are
-    interchangeable. `guess`, where the iteration starts: "input" (f(0, x_t), the paper's), "zeros", an array shaped
-    like the states, or a callable (params, x, h0) -> such an array.
+    and h0, both an array or a pytree of arrays. `solver` and `scan` are interchangeable: by default `Auto()` takes those
+    that are fastest here, and the result's `.solver` says why; beside another solver, `scan` is `TwoLevel()`. `guess`,
+    where the iteration starts: "input" (f(0, x_t), the paper's), "zeros", an array shaped like the states, or a
+    callable (params, x, h0) -> such an array.
 
     Stops, a sequence each, when max|f(h_{t-1}, x_t) - h_t| <= atol + rtol * max|h|, or after `max_steps` (default 50).
     Tolerances default to 1e-5 in float32 (84 units of rounding: reachable also where f cancels a digit or two) and
@@ -66,10 +68,10 @@ def solve(
     result); inside a transformation of JAX the status is returned. Raises ValueError for what cannot be right.
     Source: ParaRNN (arXiv 2510.21450), sections 2 and 3; DEER (arXiv 2309.12252).
     """
-    solver = Newton() if solver is None else solver
-    scan = TwoLevel() if scan is None else scan
-    check_options(solver, scan, guess, max_steps, on_failure)
+    solver = Auto() if solver is None else solver
+    check_options(solver, Serial() if scan is None else scan, guess, max_steps, on_failure)
     problem = prepare(cell, params, x, h0)
+    solver, scan = settle(solver, scan, problem.cell, (problem.params, problem.x, problem.h0), max_steps)
     tolerance = tolerances(atol, rtol, problem.h0.dtype)
     steps = max_steps or solver.fixed_steps or MAX_STEPS
     start = guess_array(problem, guess)
@@ -121,7 +123,7 @@ def _run(
         length = jax.tree.leaves(system.inputs)[0].shape[0]
         first = jnp.zeros((length, *system.initial.shape), system.initial.dtype)
         first = first if guess == "zeros" or solver.direct else cell.step(system.params, first, system.inputs)
-    return iterate(system, solver, scan, steps, first, tolerance)
+    return rescue(solver, system, *iterate(system, solver, scan, steps, first, tolerance))
 
 
 _run_implicit = jax.custom_jvp(_run, nondiff_argnums=(0, 1, 2, 3, 4))

@@ -9,6 +9,7 @@ No process waits for another one: writers, a sync and a dashboard work at the sa
 
 from workbench.store._check import CheckReport as CheckReport
 from workbench.store._check import check as check
+from workbench.store._evidence import keep_evidence as keep_evidence
 from workbench.store._export import export as export
 from workbench.store._folder import StoreVersionError as StoreVersionError
 from workbench.store._paths import locate as locate
@@ -28,6 +29,8 @@ from workbench.store.reader import Log as Log
 from workbench.store.reader import open_log
 from workbench.store.recorder import resume as resume
 from workbench.store.recorder import run as run
+from workbench.store.unfinished import finished as finished
+from workbench.store.unfinished import unfinished as unfinished
 from workbench.store.writer import Run as Run
 
 open = open_log  # `store.open()` reads well; nobody imports it bare

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.store import annotations
+from workbench.store._evidence import bring_evidence, evidence_files
 from workbench.store._folder import RunState, heartbeat, read_ending, read_state
 from workbench.store._paths import (
     CURRENT,
@@ -87,11 +88,12 @@ def sync(path: str | os.PathLike[str] | None = None, *, wait: bool = True) -> Sy
     being written are left alone. Raises `StoreVersionError` for a store of a newer workbench.
     """
     root = locate(path)
-    if not run_folders(root):
+    if not run_folders(root) and not evidence_files(root):
         return SyncReport(current_generation(root), skipped_because="the store holds no runs yet")
     with store_lock(root, wait) as held:
         if not held:
             return SyncReport(current_generation(root), skipped_because="another process is syncing")
+        bring_evidence(root)
         return _sync_locked(root)
 
 
@@ -104,6 +106,7 @@ def rebuild(path: str | os.PathLike[str] | None = None) -> SyncReport:
 
 def rebuild_locked(root: Path) -> SyncReport:
     """`rebuild` by who holds the lock."""
+    bring_evidence(root)
     return _build(root, None, [state for state in states(root, run_folders(root)) if state.ended])
 
 

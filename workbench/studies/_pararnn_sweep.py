@@ -149,7 +149,8 @@ def run_sweep(sweep: Sweep, solvers: Mapping[str, rnn.AbstractSolver] | None = N
             counts = np.asarray(iterations_by_length(cell, solver, sweep.lengths, sweep.max_steps[name], data))
             for i, length in enumerate(sweep.lengths):
                 for j, seed in enumerate(sweep.seeds):
-                    for column, value in zip(rows.values(), (name, g, length, seed, rate[j, i], counts[i, j]), strict=True):
+                    row = (name, g, length, seed, rate[j, i], counts[i, j])
+                    for column, value in zip(rows.values(), row, strict=True):
                         column.append(value)
             if done is not None:
                 done(name, g)

@@ -1,0 +1,112 @@
+"""Measured seconds of the ways to solve a recurrence: of this machine where it was calibrated, else of a reference one.
+
+`workbench calibrate`, or `rnn.calibrate()`, measures and keeps; nothing is measured behind a user's back.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+
+from workbench import hardware
+
+KIND = "rnn"
+SHIPPED = Path(__file__).parent / "auto_reference.json"
+"""The figures of a reference machine, CPU only; `benchmarks/auto.py --write-reference` makes them."""
+
+Point = tuple[int, int]
+POINTS: dict[str, tuple[Point, ...]] = {
+    "diagonal": (
+        *((128, 16), (128, 512), (1024, 1), (1024, 16), (1024, 64), (1024, 128), (1024, 512)),
+        *((16384, 1), (16384, 16), (16384, 128)),
+    ),
+    "block": ((128, 16), (128, 512), (1024, 1), (1024, 16), (1024, 128), (1024, 512), (16384, 1), (16384, 16)),
+    "dense": ((128, 16), (1024, 16), (1024, 256)),
+    "function": ((1024, 1), (1024, 16), (1024, 128), (16384, 1), (16384, 16)),
+}
+"""(steps, lanes) at which a family is measured: ParaGRU, ParaLSTM, the dense GRU, an elementwise plain function.
+
+Lanes are batch times channels. A question is answered by the family most like the cell, at the nearest point.
+"""
+WARM_POINTS: tuple[Point, ...] = ((16384, 1), (16384, 4), (131072, 1))
+WARM_CHUNKS, WARM_OVERLAP = (16, 32), 64
+"""WarmStart, forward, is measured on the diagonal family: few lanes and many steps, where it has a chance."""
+ADJOINTS = ("bptt", "serial", "two-level")
+"""Gradients after a sequential forward pass: through the loop, or by an affine scan at the solution."""
+NEWTONS = ("newton-two-level", "newton-associative")
+"""Measured on accelerators only."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Facts:
+    """Seconds by name, and where they were measured; `here` if on this very machine."""
+
+    where: str
+    here: bool
+    seconds: Mapping[str, float]
+
+    def ratio(self, family: str, way: str, over: str, point: Point) -> float | None:
+        """Seconds of `way` over those of `over` at one point; None where one of them was not measured."""
+        one, other = (self.seconds.get(name(family, w, point)) for w in (way, over))
+        return None if one is None or other is None else one / other
+
+
+def name(family: str, way: str, point: Point) -> str:
+    """The key of one figure."""
+    return f"{family}/{way}/{point[0]}x{point[1]}"
+
+
+def ways(family: str, accelerator: bool) -> tuple[str, ...]:
+    """What is timed at every point of a family; "-gradient" is forward and backward together."""
+    adjoints = tuple(f"{a}-gradient" for a in ADJOINTS if family != "dense" or a != "two-level")
+    newtons = tuple(f"{n}{both}" for n in NEWTONS for both in ("", "-gradient"))
+    return ("scan", *adjoints, *(newtons if accelerator and family != "dense" else ()))
+
+
+def names(accelerator: bool) -> tuple[str, ...]:
+    """Every figure of a calibration."""
+    keys = [name(f, way, point) for f, points in POINTS.items() for way in ways(f, accelerator) for point in points]
+    warm = [name("diagonal", way, p) for way in ("scan", *map(warm_way, WARM_CHUNKS)) for p in WARM_POINTS]
+    return tuple(dict.fromkeys(keys + warm))
+
+
+def warm_way(chunks: int) -> str:
+    """The name of a warm start with so many chunks."""
+    return f"warm-{chunks}"
+
+
+def nearest(points: tuple[Point, ...], steps: int, lanes: int) -> Point:
+    """The measured point nearest to (steps, lanes), in octaves."""
+    return min(points, key=lambda p: math.hypot(math.log2(p[0] / steps), math.log2(p[1] / max(lanes, 1))))
+
+
+def facts() -> Facts | None:
+    """This machine's figures; else, on a CPU, the reference machine's; else None. Read once a process and setting."""
+    return _facts(hardware.this_machine(), hardware.cache_folder())
+
+
+def forget() -> None:
+    """Read again what is kept: a calibration has been made."""
+    _facts.cache_clear()
+
+
+@functools.lru_cache(maxsize=8)
+def _facts(machine: hardware.Machine, _: Path) -> Facts | None:
+    accelerator = machine.backend != "cpu"
+    kept = hardware.recall(KIND, machine.facts(), names(accelerator))
+    if kept is not None:
+        return Facts(f"measured here on {kept.measured[:10]}", True, kept.figures)
+    if accelerator or not SHIPPED.exists():
+        return None
+    told = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    where = f"measured on a reference machine ({told['machine']}); `workbench calibrate` measures this one"
+    return Facts(where, False, told["seconds"])
+
+
+def on_accelerator() -> bool:
+    """Whether JAX computes on something else than a CPU here."""
+    return jax.default_backend() != "cpu"
