@@ -130,7 +130,7 @@ def benchmark_file() -> Path | None:
     """The record of the benchmark, where this installation has one."""
     try:
         file = bundled.folder("benchmarks") / "rnn.json"
-    except (ValueError, FileNotFoundError):
+    except FileNotFoundError:
         return None
     return file if file.is_file() else None
 

@@ -120,7 +120,7 @@ def markup(text: Any, *styles: str, **params: Any) -> pn.pane.HTML:
 def card(*objects: Any, title: str = "", tools: Sequence[Any] = ()) -> pmui.Paper:
     """A white card with a heading and, beside it, its buttons."""
     head = pmui.Row(
-        markup(f"<h2>{html.escape(title)}</h2>", styles={"min-width": "min(15rem, 100%)"}), *tools,
+        markup(f"<h2>{html.escape(title)}</h2>", min_width=min(10 * len(title), 260)), *tools,
         sizing_mode="stretch_width",
         sx={"alignItems": "center", "flexWrap": "wrap", "gap": "6px"},
     )  # fmt: skip

@@ -1,7 +1,6 @@
 """The child that measures ours and plain JAX; see `_rnn_wire` for how it is spoken to."""
 
 import functools
-import importlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,7 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from jax.sharding import Mesh, NamedSharding, PartitionSpec  # noqa: E402
 
-rnn: Any = importlib.import_module("workbench.rnn")  # Any: what it does not have yet is refused below
+from workbench import rnn  # noqa: E402
 
 jax.config.update("jax_enable_compilation_cache", False)  # the time of compiling is measured
 
@@ -90,21 +89,12 @@ def loop(cell: str, sliced_before: bool, params: dict, x: Any) -> tuple[Callable
     return call, {"compile_s": 0.0, "first_s": time.perf_counter() - began}, jnp.stack(states, 1)
 
 
-def missing(names: tuple[str, ...]) -> None:
-    """Raise Refused for what `workbench.rnn` does not have (yet)."""
-    absent = [name for name in names if not hasattr(rnn, name)]
-    if absent:
-        raise wire.Refused(f"workbench.rnn has no {', '.join(absent)}")
-
-
 def solved(method: str, case: dict, params: dict, x: Any) -> tuple[Callable[[], Any], dict, Any]:
     """One of our solvers, at the fastest of its settings."""
-    entry = methods.SOLVERS[method]
-    missing(entry.needs)
     cell = getattr(rnn, case["cell"])(input_dim=case["dim"], hidden_dim=case["dim"])
     best: tuple | None = None
-    for solver, scan in entry.tries(rnn, case["time"]):
-        options = {"solver": solver, "on_failure": "return"} | ({} if scan is None else {"scan": scan})
+    for solver, scan in methods.SOLVERS[method](rnn, case["time"]):
+        options: dict[str, Any] = {"solver": solver, "scan": scan, "on_failure": "return"}
         states = lambda p, x, options=options: rnn.solve(cell, p, x, **options).states
         found = compiled(states, case["direction"], params, x)
         taken = min(wire.seconds(found[0], 1) for _ in range(3))
@@ -124,23 +114,15 @@ def solved(method: str, case: dict, params: dict, x: Any) -> tuple[Callable[[], 
 
 def sharded(method: str, case: dict, params: dict, x: Any) -> tuple[Callable[[], Any], dict, Any]:
     """A solver with the time axis over two devices."""
-    missing(("Sharded", methods.SHARDED[method]))
-    if case["cell"] != "ParaGRU" or len(jax.devices()) < 2:
-        raise wire.Refused("time is sharded over two devices for ParaGRU only")
+    if len(jax.devices()) < 2:
+        raise wire.Refused("needs two devices")
     mesh = Mesh(np.array(jax.devices()[:2]), ("time",))
-    scan = rnn.Sharded(mesh, "time")
+    solver, scan = methods.SHARDED[method][1](rnn, mesh), rnn.Sharded(mesh, "time")
     cell = rnn.ParaGRU(input_dim=case["dim"], hidden_dim=case["dim"])
     x = jax.device_put(x, NamedSharding(mesh, PartitionSpec(None, "time", None)))
     params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
-    best: tuple | None = None
-    for solver, _ in methods.SOLVERS[method].tries(rnn, case["time"]):
-        states = lambda p, x, solver=solver: rnn.solve(cell, p, x, solver=solver, scan=scan, on_failure="return").states
-        found = compiled(states, case["direction"], params, x)
-        taken = min(wire.seconds(found[0], 1) for _ in range(3))
-        if best is None or taken < best[0]:
-            best = (taken, found, solver)
-    assert best is not None
-    return best[1][0], best[1][1] | {"chosen": str(best[2])}, best[1][2]
+    states = lambda p, x: rnn.solve(cell, p, x, solver=solver, scan=scan, on_failure="return").states
+    return compiled(states, case["direction"], params, x)
 
 
 def make(family: str, method: str, case: dict) -> tuple[Callable[[], Any], dict]:
@@ -180,9 +162,15 @@ def main(family: str) -> None:
         if method == "reference":
             reference(case)
             return (lambda: None), {}
+        if method == "calibrate":
+            rnn.calibrate()
+            return (lambda: None), {}
         return make(family, method, case)
 
-    wire.serve(build, {"cores": CORES, "jax": jax.__version__, "devices": len(jax.devices())})
+    wire.serve(
+        build,
+        {"cores": CORES, "jax": jax.__version__, "devices": len(jax.devices()), "fast_loops": rnn.fast_loops_active()},
+    )
 
 
 if __name__ == "__main__":

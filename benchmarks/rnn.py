@@ -2,8 +2,8 @@
 
     python benchmarks/rnn.py --install-peers   # once: environments for the peers, apart from this project's
     python benchmarks/rnn.py                   # everything: about an hour on two quiet cores
-    python benchmarks/rnn.py --quick           # one shape in a minute: does it work, not how fast it is
-    python benchmarks/rnn.py --only 16k,1,16   # some shapes; nothing is written
+    python benchmarks/rnn.py --quick           # one shape in a minute or two: does it work, not how fast it is
+    python benchmarks/rnn.py --only '16k,1,16;128k,1,1' --methods 'Auto;lax.scan'   # a part; nothing is written
 
 Same weights and inputs, float32; each setting and each peer in a process of its own, and all of them take turns, so
 that a busy machine is busy for all. Compiling, the first call and the steady time are told apart. A whole run goes to
@@ -29,7 +29,7 @@ import _rnn_wire as wire
 import numpy as np
 from _record import keep
 
-MAKE_S, TURN_S = 300.0, 180.0
+MAKE_S, TURN_S = 240.0, 180.0
 """How long a method may take to be made (compiled, called twice), and for a turn, before it is given up."""
 BLOCK_S = 0.03
 """A turn of a fast method makes as many calls as fill this."""
@@ -45,11 +45,11 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder)
         children = _children(told, folder, stack)
-        rows, skipped = _measure(_plan(told), children, folder, 3 if told.quick else told.rounds, told.quick)
+        rows, skipped = _measure(_plan(told), children, folder, told)
     rows = figures.with_ratios(rows)
     lines, chain = figures.lines(rows), figures.decomposition(rows)
     _print_lines(lines, chain)
-    if not told.quick and told.only is None:
+    if not told.quick and told.only is None and told.methods is None:
         print(f"written: {_keep(rows, skipped, lines, chain, children)}")
     return 0 if all(line["met"] is not False for line in lines) else 1
 
@@ -58,7 +58,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one shape, one thread; nothing is written")
     parser.add_argument("--only", help="shapes as in the table (16k,1,16), separated by ';'; nothing is written")
+    parser.add_argument("--methods", help="parts of methods' names, separated by ';'; nothing is written")
     parser.add_argument("--rounds", type=int, default=15, help="turns of each method (slow methods take fewer)")
+    parser.add_argument("--calibrate", action="store_true", help="first `workbench calibrate`, in each setting")
     parser.add_argument("--peers", type=Path, default=peers.default(), help="folder of the peers' environments")
     parser.add_argument("--install-peers", action="store_true", help="make that folder, then stop")
     for name, (address, _) in peers.SOURCES.items():
@@ -96,11 +98,14 @@ def _children(told: argparse.Namespace, folder: Path, stack: contextlib.ExitStac
                 found[setting, family] = started
                 continue
             line, environment = started
-            environment |= {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {how.flags}".strip()}
+            environment |= {"XLA_FLAGS": how.flags}  # and no others: a setting is what it says
             child = wire.Child(line, environment, how.cores, folder / f"{setting}-{family}.log")
             stack.callback(child.close)
             try:
                 child.start()
+                if told.calibrate and family == "ours":
+                    _tell(f"calibrating Auto, {setting}")
+                    child.ask(MAKE_S, do="make", key="calibrate", method="calibrate", case={})
                 found[setting, family] = child
             except wire.Refused as refusal:
                 found[setting, family] = str(refusal)
@@ -111,7 +116,7 @@ def _children(told: argparse.Namespace, folder: Path, stack: contextlib.ExitStac
 
 
 def _measure(
-    plan: list[tuple[methods.Case, str]], children: Children, folder: Path, rounds: int, quick: bool
+    plan: list[tuple[methods.Case, str]], children: Children, folder: Path, told: argparse.Namespace
 ) -> tuple[list[figures.Row], list[figures.Row]]:
     """(measured, skipped): a row each for (shape, direction, setting, method)."""
     rows: list[figures.Row] = []
@@ -123,9 +128,9 @@ def _measure(
         reference = children[figures.ONE, "ours"]
         assert isinstance(reference, wire.Child), reference
         reference.ask(MAKE_S, do="make", key="reference", method="reference", case=task)
-        ready, left = _make(case, direction, task, children, quick)
+        ready, left = _make(case, direction, task, children, told)
         skipped += left
-        done, lost = _turns(ready, children, rounds)
+        done, lost = _turns(ready, children, 3 if told.quick else told.rounds, task)
         skipped += lost
         _print_table(figures.with_ratios(done), left + lost)
         _tell(f"  {time.perf_counter() - began:.0f} s")
@@ -152,13 +157,14 @@ def _problem(case: methods.Case, direction: str, folder: Path) -> dict:
 
 
 def _make(
-    case: methods.Case, direction: str, task: dict, children: Children, quick: bool
+    case: methods.Case, direction: str, task: dict, children: Children, told: argparse.Namespace
 ) -> tuple[list[figures.Row], list[figures.Row]]:
     """Every method of the case built and called twice, one after the other: (ready, skipped)."""
     ready: list[figures.Row] = []
     skipped: list[figures.Row] = []
     for (setting, family), child in children.items():
-        for method in methods.wanted(setting, family, case, quick):
+        names = methods.wanted(setting, family, case, told.quick)
+        for method in (n for n in names if not told.methods or any(part in n for part in told.methods.split(";"))):
             row = {"cell": case.cell, "T": case.time, "B": case.batch, "D": case.dim, "direction": direction}
             row |= {"setting": setting, "family": family, "method": method}
             _tell(f"    making {setting}: {method}", passing=True)
@@ -169,13 +175,23 @@ def _make(
                 ready.append(row | child.ask(MAKE_S, do="make", key=method, method=method, case=task))
             except wire.Refused as refusal:
                 skipped.append(row | {"skipped": str(refusal)})
+                _revive(child, [r for r in ready if (r["setting"], r["family"]) == (setting, family)], task)
     return ready, skipped
 
 
-def _turns(ready: list[figures.Row], children: Children, rounds: int) -> tuple[list[figures.Row], list[figures.Row]]:
+def _revive(child: wire.Child, made: list[figures.Row], task: dict) -> None:
+    """A process that was given up took along what it had made: make that again."""
+    if not child.alive:
+        for row in made:
+            child.ask(MAKE_S, do="make", key=row["method"], method=row["method"], case=task)
+
+
+def _turns(
+    ready: list[figures.Row], children: Children, rounds: int, task: dict
+) -> tuple[list[figures.Row], list[figures.Row]]:
     """All methods in turns, in another order each round: (measured, lost on the way)."""
     order = random.Random(0)
-    seconds: list[list[float]] = [[] for _ in ready]
+    seconds: list[list[float]] = [[row["second_s"]] if row["second_s"] > wire.LONG_S else [] for row in ready]
     lost: dict[int, str] = {}
     calls = [max(1, min(500, int(BLOCK_S / row["second_s"]))) for row in ready]
     for turn in range(rounds):
@@ -191,6 +207,10 @@ def _turns(ready: list[figures.Row], children: Children, rounds: int) -> tuple[l
                 seconds[at].append(took / calls[at])
             except wire.Refused as refusal:
                 lost[at] = str(refusal)
+                same = [
+                    r for i, r in enumerate(ready) if i not in lost and children[r["setting"], r["family"]] is child
+                ]
+                _revive(child, same, task)
     done = [
         row | {"calls_a_turn": n} | figures.summary(times)
         for at, (row, times, n) in enumerate(zip(ready, seconds, calls, strict=True))
@@ -200,7 +220,9 @@ def _turns(ready: list[figures.Row], children: Children, rounds: int) -> tuple[l
 
 
 def _turns_of(second_s: float, rounds: int) -> int:
-    """Fewer turns for what takes long; the result says how many."""
+    """Fewer turns for what takes long, none above `wire.LONG_S`: the call that was made counts. The result says how many."""
+    if second_s > wire.LONG_S:
+        return 0
     return min(rounds, 15 if second_s < 0.3 else 7 if second_s < 1.5 else 3)
 
 
@@ -229,8 +251,8 @@ def _print_lines(lines: list[figures.Row], chain: list[figures.Row]) -> None:
     for link in chain:
         print(
             f"{link['cell']} T = {link['T']}, D = {link['D']}: {link['step']:45} {1e3 * link['seconds']:9.3f} ms, "
-            f"{link['ratio_to_previous']:6.2f}x the step before ({link['part']}), {link['ratio_to_loop']:7.1f}x the "
-            f"loop, {1 / link['over_lax_scan']:6.2f}x lax.scan"
+            f"{link['ratio_to_previous']:6.2f}x as fast as the step before ({link['part']}), "
+            f"{link['ratio_to_loop']:7.1f}x as the loop, {1 / link['over_lax_scan']:6.3f}x as lax.scan"
         )
     for line in lines:
         mark = {True: "✓", False: "✗", None: "–"}[line["met"]]

@@ -4,6 +4,8 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
@@ -30,7 +32,7 @@ BUDGET_S = {
 
 def pytest_terminal_summary(terminalreporter):
     """Two things people should see: how the claims stand, negative verdicts too, and the time of each room."""
-    reports = [r for found in terminalreporter.stats.values() for r in found if hasattr(r, "user_properties")]
+    reports = [r for found in terminalreporter.stats.values() for r in found if isinstance(r, pytest.TestReport)]
     _tell_verdicts(terminalreporter, reports)
     _tell_time(terminalreporter, reports)
 

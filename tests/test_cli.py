@@ -108,7 +108,7 @@ def test_an_interrupt_keeps_what_finished(toy, group):
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True) as command:
         _wait_for(lambda: store.open().runs().height and store.open().runs()["n_rows"].sum() == 6)
         (os.killpg if group else os.kill)(command.pid, signal.SIGINT)
-        told = command.communicate(timeout=60)[0].decode()
+        told = command.communicate(timeout=180)[0].decode()
     assert command.returncode == 130
     assert "--resume" in told
     run = store.open().runs().to_dicts()[0]
@@ -116,7 +116,7 @@ def test_an_interrupt_keeps_what_finished(toy, group):
 
 
 def _wait_for(condition):
-    for _ in range(300):
+    for _ in range(1200):
         if condition():
             return
         time.sleep(0.1)

@@ -1,17 +1,17 @@
-"""Finds the folders that travel with the package: pages, notebooks and SQL.
+"""Finds the folders that travel with the package: pages, notebooks, SQL and the benchmarks' results.
 
-In a checkout they lie beside the package (`apps/`, `notebooks/`, `store/sql/`); a wheel carries them inside itself.
+In a checkout they lie beside the package (`apps/`, `notebooks/`, `store/sql/`, `benchmarks/results/`); a wheel carries them inside itself.
 Both are found by the same call, so nothing else needs to know which kind of installation it runs in.
 """
 
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-_BESIDE = {"apps": "apps", "notebooks": "notebooks", "sql": "store/sql"}
+_BESIDE = {"apps": "apps", "benchmarks": "benchmarks/results", "notebooks": "notebooks", "sql": "store/sql"}
 
 
 def folder(name: str) -> Path:
-    """The folder `name` ("apps", "notebooks" or "sql"), from the checkout or from inside the wheel.
+    """The folder `name` ("apps", "benchmarks", "notebooks" or "sql"), from the checkout or from inside the wheel.
 
     Raises `ValueError` for another name and `FileNotFoundError` when an installation lacks the folder.
     """

@@ -265,7 +265,7 @@ class Lab:
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Measure what this machine does, and which way of solving a recurrence is fastest on it (about a minute).
+    """Measure what this machine does, and which way of solving a recurrence is fastest on it (one to two minutes).
 
     Kept in the cache folder (WORKBENCH_CACHE, by default ~/.cache/workbench); `rnn.Auto` chooses by it.
     """

@@ -46,7 +46,7 @@ def test_ended_runs_come_into_the_catalogue_by_themselves(tmp_path):
     assert source.log.live == [run.id]
     stop = keep_synced(tmp_path, every_s=0.05)
     try:
-        for _ in range(100):
+        for _ in range(1200):
             if source.log.refresh() and source.log.generation:
                 break
             stop.wait(0.05)

@@ -69,7 +69,8 @@ def test_an_associative_scan_does_twice_the_work_in_logarithmic_depth(length):
     def add(x):
         return lax.associative_scan(jnp.add, x)
 
-    tree, serial = counts(add, jnp.ones(length)), counts(lambda x: lax.scan(lambda h, x: (h + x, h), 0.0, x), jnp.ones(length))
+    loop = lambda x: lax.scan(lambda h, x: (h + x, h), 0.0, x)
+    tree, serial = counts(add, jnp.ones(length)), counts(loop, jnp.ones(length))
     assert serial.flops == length == serial.depth
     # 2T - log2 T - 2 additions; joining the two halves of each level is additions, too: at most 2T more
     assert 2 * length - 2 * length.bit_length() <= tree.flops <= 4 * length

@@ -70,20 +70,20 @@ def test_jupyterlab_starts_and_its_kernel_answers(tmp_path):
     try:
         contents = _when_up(f"http://127.0.0.1:{port}/api/contents?token=secret")
         assert {f"{name}.ipynb" for name in NAMES} <= {item["name"] for item in contents["content"]}
-        assert b"JupyterLab" in urllib.request.urlopen(f"http://127.0.0.1:{port}/lab?token=secret", timeout=30).read()
+        assert b"JupyterLab" in urllib.request.urlopen(f"http://127.0.0.1:{port}/lab?token=secret", timeout=120).read()
         started = urllib.request.Request(f"http://127.0.0.1:{port}/api/kernels?token=secret", data=b"{}", method="POST")
-        with urllib.request.urlopen(started, timeout=60) as answer:
+        with urllib.request.urlopen(started, timeout=120) as answer:
             kernel = json.load(answer)
         assert _answers(port, kernel["id"])
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=120)
 
 
 def _when_up(url):
     for _ in range(240):
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=30) as answer:
                 return json.load(answer)
         except OSError:  # not listening yet
             time.sleep(0.25)
@@ -105,7 +105,7 @@ def _answers(port, kernel):
     content = {"code": "print(6 * 7)", "silent": False, "store_history": False, "user_expressions": {}}
     request = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
     url = f"ws://127.0.0.1:{port}/api/kernels/{kernel}/channels?token=secret"
-    connection = websocket.create_connection(url, timeout=60)
+    connection = websocket.create_connection(url, timeout=120)
     try:
         connection.send(json.dumps(request))
         while True:

@@ -45,7 +45,7 @@ def ask(installed, tmp_path, *words, code=0):
 )
 def test_everything_that_runs_is_inside(installed, folder, kinds):
     inside = {"apps": "workbench/_bundled/apps", "notebooks": "workbench/_bundled/notebooks"}
-    inside |= {"store/sql": "workbench/_bundled/sql"}
+    inside |= {"store/sql": "workbench/_bundled/sql", "benchmarks/results": "workbench/_bundled/benchmarks"}
     for path in (ROOT / folder).iterdir():
         if path.suffix in kinds.split():
             assert (installed / inside.get(folder, folder) / path.name).read_bytes() == path.read_bytes()

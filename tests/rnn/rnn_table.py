@@ -97,11 +97,12 @@ MAX_STEPS = {"jacobi": 1000, "picard": 1000, "quasi": 1000}
 """Linear iterations may need as many as there are steps of time; every other solver makes do with the default."""
 MAY_FAIL = {("picard", 1000)}
 """(solver, length) where an honest status will do: A = I amplifies rounding like a binomial when steps contract."""
+ONE_DEVICE = jax.sharding.Mesh(np.array(jax.devices("cpu")[:1]), ("time",))
 SCANS = {
     "serial": rnn.Serial(),
     "associative": rnn.Associative(),
     "hillis-steele": rnn.HillisSteele(),
-    "sharded": rnn.Sharded(jax.sharding.Mesh(np.array(jax.devices("cpu")[:1]), ("time",)), "time", rnn.TwoLevel(chunk=4)),
+    "sharded": rnn.Sharded(ONE_DEVICE, "time", rnn.TwoLevel(chunk=4)),
     "two-level-4": rnn.TwoLevel(chunk=4),
     "two-level-long": rnn.TwoLevel(chunk=5000),
     "two-level-tree": rnn.TwoLevel(chunk=8, carries=rnn.Associative()),

@@ -123,7 +123,7 @@ def test_linear_twin_is_the_gru_without_recurrent_weights():
     params = gru.init(jax.random.key(0)) | {"a": jnp.zeros((3, 8))}
     keep = jnp.asarray([0, 2])
     x = jax.random.normal(jax.random.key(1), (20, 6))
-    ours = rnn.solve(twin, {"B": params["B"][keep], "b": params["b"][keep]}, x)
+    ours = rnn.solve(twin, {"B": params["B"][keep], "b": params["b"][keep]}, x, solver=rnn.Newton())
     close(ours.states, rnn.solve(gru, params, x, solver=rnn.Sequential()).states, atol=1e-13)
     assert ours.stats.iterations == 1
 
@@ -138,7 +138,7 @@ def test_a_normalised_gate_of_two_tiny_ones_is_finite():
 
 def test_minimal_lstm_in_parallel():
     cell, *data = problem("minimal", 300, "float64", (2,))
-    result = rnn.solve(cell, *data)
+    result = rnn.solve(cell, *data, solver=rnn.Newton())
     assert (result.stats.iterations == 1).all()
     close(result.states, reference(cell, *data), atol=1e-12)
 
@@ -146,7 +146,7 @@ def test_minimal_lstm_in_parallel():
 def test_ssd_is_attention_with_decay():
     """y_t = sum_{s <= t} (prod_{s < r <= t} a_r) (C_t . B_s) dt_s v_s: the quadratic form of the paper."""
     cell, params, x, _ = problem("ssd", 9, "float64", ())
-    result = rnn.solve(cell, params, x)
+    result = rnn.solve(cell, params, x, solver=rnn.Newton())
     a, write, B = (np.asarray(u) for u in cell.project(params, x))
     C = np.asarray(x @ params["W"])[:, cell.hidden_dim + cell.state_dim : -cell.heads]
     log_decay = np.cumsum(np.log(a), 0)

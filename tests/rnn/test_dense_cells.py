@@ -104,7 +104,7 @@ def test_initialisation_is_torchs():
 
 def test_elman_in_parallel():
     cell, *data = problem("elman", 200, "float64", (2,))
-    close(rnn.solve(cell, *data).states, reference(cell, *data), atol=1e-12)
+    close(rnn.solve(cell, *data, solver=rnn.Newton()).states, reference(cell, *data), atol=1e-12)
 
 
 def test_too_large_jacobians_are_refused_before_they_are_allocated():

@@ -12,8 +12,8 @@ from rnn_table import SCANS, close
 
 from workbench import rnn
 
-STRUCTURES = ["diagonal", "block2", "block5", "dense"]
-STATE = {"diagonal": (6,), "block2": (3, 2), "block5": (2, 5), "dense": (3, 2)}
+STRUCTURES = ["diagonal", "block2", "block3", "block5", "dense"]
+STATE = {"diagonal": (6,), "block2": (3, 2), "block3": (2, 3), "block5": (2, 5), "dense": (3, 2)}
 
 
 def make(structure, seed, *lead):
@@ -60,6 +60,18 @@ def test_algebra_is_that_of_matrices(structure):
     close(matrix(A.abs()), np.abs(matrix(A)), atol=0)
 
 
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 6])
+def test_a_block_is_its_matrices_however_it_is_held(k):
+    m = jnp.asarray(np.random.default_rng(0).normal(size=(5, 2, k, k)))
+    J = rnn.Block(m)
+    close(J.m, m, atol=0)
+    assert (J.k, J.shape, J.dtype) == (k, m.shape, m.dtype)
+    assert all(leaf.shape[:2] == (5, 2) for leaf in jax.tree.leaves(J))  # time and groups lead in every leaf
+    close(rnn.Block.from_entries(k, tuple(jax.tree.leaves(J))).m, m, atol=0)
+    close(J[1:3].m, m[1:3], atol=0)
+    assert jax.eval_shape(lambda J: J.transpose(), J).shape == m.shape
+
+
 @given(seed=st.integers(0, 2**16), structure=st.sampled_from(STRUCTURES))
 @settings(max_examples=20, deadline=None)
 def test_compose_is_associative(seed, structure):
@@ -95,6 +107,13 @@ def test_any_length_any_chunk(length, chunk, reverse, seed):
     J, b = make("diagonal", seed, length), jnp.asarray(np.random.default_rng(seed).normal(size=(length, 6)))
     result = rnn.TwoLevel(chunk)(J, b, reverse=reverse)
     close(result, loop(J, b, np.zeros(6), reverse), atol=1e-13)
+
+
+@pytest.mark.parametrize(("length", "rounds"), [(1, 0), (2, 1), (8, 3), (9, 4)])
+def test_hillis_steele_takes_the_papers_number_of_rounds(length, rounds):
+    J, b = make("diagonal", 0, length), jnp.ones((length, 6))
+    jaxpr = jax.make_jaxpr(lambda J, b: rnn.HillisSteele()(J, b))(J, b)
+    assert sum(eqn.primitive.name == "mul" for eqn in jaxpr.eqns) == 2 * rounds  # A A' and A b', a round
 
 
 @pytest.mark.parametrize("scan", SCANS)
@@ -144,6 +163,8 @@ def test_a_sequence_that_is_not_finite_leaves_the_others_alone():
     [
         (lambda: rnn.TwoLevel(chunk=0), "chunk: 0"),
         (lambda: rnn.TwoLevel(chunk=2.0), "chunk: 2.0"),
+        (lambda: rnn.TwoLevel(carries=3), "carries: 3"),
+        (lambda: rnn.Block(jnp.ones((3, 2, 4))), "m: shape"),
         (lambda: rnn.affine_scan(rnn.Diagonal(jnp.ones((3, 2))), jnp.ones((4, 2))), "J: 3 steps"),
         (lambda: rnn.affine_scan(rnn.Diagonal(jnp.ones((0, 2))), jnp.ones((0, 2))), "b: shape"),
         (lambda: rnn.affine_scan(jnp.ones((3, 2)), jnp.ones((3, 2))), "J: "),

@@ -11,6 +11,7 @@ from rnn_table import CELLS, MAX_STEPS, SCANS, SOLVERS, close, problem
 from workbench import rnn
 
 T = 40
+newton = functools.partial(rnn.solve, solver=rnn.Newton())
 LENGTHS = np.array([T, 23, 0])
 RESETS = np.zeros((3, T), bool)
 RESETS[0, [7, 8, 30]] = RESETS[1, 0] = RESETS[1, 30] = True
@@ -56,7 +57,7 @@ def masks(made):
 def check(name, **options):
     made, params, x, h0 = problem(name, T, "float64", (3,))
     resets, lengths = masks(made)
-    ours = lambda *data: rnn.solve(made, *data, resets=resets, lengths=lengths, **options).states
+    ours = lambda *data: newton(made, *data, resets=resets, lengths=lengths, **options).states
     mine, slopes = gradients(ours, (params, x, h0))
     exact, expected = gradients(masked_loop(made, resets, lengths), (params, x, h0))
     close(mine, exact, atol=1e-11)
@@ -99,7 +100,7 @@ def test_gradients_are_zero_where_nothing_comes_through():
     assert (to_h0[2] != 0).all()  # no step at all: the initial state is held
     assert not to_x[1, 23:].any()
     assert not to_x[2].any()
-    after = lambda x: rnn.solve(made, params, x, h0, resets=RESETS).states[0, 8:30].sum()
+    after = lambda x: newton(made, params, x, h0, resets=RESETS).states[0, 8:30].sum()
     slope = jax.grad(after)(x)[0]
     assert not slope[:8].any()
     assert (slope[8:30] != 0).any(-1).all()
@@ -109,11 +110,11 @@ def test_padding_of_any_content_changes_nothing():
     made, params, x, h0 = problem("dense_gru", T, "float64", (3,))
     data = lambda x: (params, x, h0)
     bad = x.at[1, 23:].set(jnp.nan).at[2].set(jnp.inf)
-    run = lambda *data: rnn.solve(made, *data, lengths=LENGTHS).states
+    run = lambda *data: newton(made, *data, lengths=LENGTHS).states
     for mine, exact in zip(gradients(run, data(bad)), gradients(run, data(x)), strict=True):
         close(mine, exact, atol=1e-14)
-    result = rnn.solve(made, params, bad, h0, lengths=LENGTHS)
-    alone = rnn.solve(made, params, x[1, :23], h0[1])
+    result = newton(made, params, bad, h0, lengths=LENGTHS)
+    alone = newton(made, params, x[1, :23], h0[1])
     close(result.states[1, :23], alone.states, atol=1e-13)
     close(result.final, jnp.stack([result.states[0, -1], alone.final, h0[2]]), atol=1e-13)
     assert result.status.converged.all()
@@ -123,8 +124,8 @@ def test_padding_of_any_content_changes_nothing():
 def test_packed_documents_are_their_solves_one_by_one():
     made, params, x, _ = problem("lstm", T, "float64", ())
     starts = [0, 11, 12, 31]
-    packed = rnn.solve(made, params, x, resets=np.isin(np.arange(T), starts))
-    apart = [rnn.solve(made, params, x[a:b]).states for a, b in zip(starts, [*starts[1:], T], strict=True)]
+    packed = newton(made, params, x, resets=np.isin(np.arange(T), starts))
+    apart = [newton(made, params, x[a:b]).states for a, b in zip(starts, [*starts[1:], T], strict=True)]
     close(packed.states, jnp.concatenate(apart), atol=1e-12)
     assert packed.cell == made
 
@@ -132,12 +133,12 @@ def test_packed_documents_are_their_solves_one_by_one():
 def test_statistics_leave_out_what_is_cut_off():
     step = lambda h, x, a: a * h + x
     x, h0 = jnp.ones((T, 2)), jnp.ones(2)
-    plain = rnn.solve(step, 0.5, x, h0)
+    plain = newton(step, 0.5, x, h0)
     resets = np.isin(np.arange(T), [5, 20])
-    result = rnn.solve(step, 0.5, x, h0, resets=resets, lengths=30)
+    result = newton(step, 0.5, x, h0, resets=resets, lengths=30)
     close(plain.stats.lyapunov, np.log(0.5), atol=1e-12)
     close(result.stats.lyapunov, np.log(0.5), atol=1e-12)
-    off = rnn.solve(step, 0.5, x, h0, resets=resets, lengths=30, guess=lambda a, x, h0: 0 * x, max_steps=1)
+    off = newton(step, 0.5, x, h0, resets=resets, lengths=30, guess=lambda a, x, h0: 0 * x, max_steps=1)
     exact = masked_loop(step, resets, np.asarray(30))(0.5, x, h0)
     assert jnp.abs(off.states - exact).max() <= off.stats.error_bound < 1e-10
     assert result.cell == plain.cell
@@ -145,15 +146,15 @@ def test_statistics_leave_out_what_is_cut_off():
 
 def test_masks_under_vmap_and_jit():
     made, params, x, h0 = problem("gru", T, "float64", (3,))
-    together = rnn.solve(made, params, x, h0, resets=RESETS, lengths=LENGTHS).states
-    one = lambda x, h0, r, n: rnn.solve(made, params, x, h0, resets=r, lengths=n).states
+    together = newton(made, params, x, h0, resets=RESETS, lengths=LENGTHS).states
+    one = lambda x, h0, r, n: newton(made, params, x, h0, resets=r, lengths=n).states
     close(jax.jit(jax.vmap(one))(x, h0, jnp.asarray(RESETS), jnp.asarray(LENGTHS)), together, atol=1e-13)
 
 
 def test_masks_that_do_nothing_do_nothing():
     made, params, x, h0 = problem("gru", T, "float64", (3,))
-    plain = rnn.solve(made, params, x, h0)
-    result = rnn.solve(made, params, x, h0, resets=np.zeros((3, T), bool), lengths=np.full(3, T))
+    plain = newton(made, params, x, h0)
+    result = newton(made, params, x, h0, resets=np.zeros((3, T), bool), lengths=np.full(3, T))
     close(result.states, plain.states, atol=0)
     close(result.stats.lyapunov, plain.stats.lyapunov, atol=1e-14)
 
@@ -161,9 +162,9 @@ def test_masks_that_do_nothing_do_nothing():
 def test_a_pytree_state_is_held_leaf_by_leaf():
     f = lambda h, x, a: (jnp.tanh(a * h[0] + h[1] + x), 0.5 * h[1] + x.sum())
     x, h0 = jax.random.normal(jax.random.key(0), (T, 3)), (jnp.ones(3), jnp.asarray(2.0))
-    result = rnn.solve(f, 0.5, x, h0, lengths=10)
-    close(result.final, rnn.solve(f, 0.5, x[:10], h0).final, atol=1e-13)
-    close(rnn.solve(f, 0.5, x, h0, lengths=0).final, h0, atol=0)
+    result = newton(f, 0.5, x, h0, lengths=10)
+    close(result.final, newton(f, 0.5, x[:10], h0).final, atol=1e-13)
+    close(newton(f, 0.5, x, h0, lengths=0).final, h0, atol=0)
 
 
 def solve(**options):

@@ -12,7 +12,7 @@ CELL, PARAMS, X, H0 = problem("lstm", 30, "float64", (3,))
 
 
 def solved(**options):
-    return rnn.solve(CELL, PARAMS, X, H0, **options)
+    return rnn.solve(CELL, PARAMS, X, H0, **({"solver": rnn.Newton()} | options))
 
 
 def test_views():
@@ -29,12 +29,12 @@ def test_prints_itself():
         assert part in text
     assert "<table" in solved()._repr_html_()
     shown = []
-    jax.jit(lambda x: shown.append(repr(rnn.solve(CELL, PARAMS, x, H0))) or x)(X)
+    jax.jit(lambda x: shown.append(repr(rnn.solve(CELL, PARAMS, x, H0, solver=rnn.Newton()))) or x)(X)
     assert "Trajectory" in shown[0]
 
 
 def test_is_a_pytree():
-    inside = jax.jit(lambda x: rnn.solve(CELL, PARAMS, x, H0))(X)
+    inside = jax.jit(lambda x: rnn.solve(CELL, PARAMS, x, H0, solver=rnn.Newton()))(X)
     outside = solved()
     close(inside.states, outside.states, atol=1e-14)
     close(inside.outputs, outside.outputs, atol=1e-14)
@@ -55,10 +55,10 @@ def test_error_bound_bounds_the_error():
 
 def test_lyapunov_of_a_linear_map_is_its_logarithm():
     x = jnp.zeros((200, 2))
-    result = rnn.solve(lambda h, x, a: a * h + x, 0.8, x, jnp.ones(2))
+    result = rnn.solve(lambda h, x, a: a * h + x, 0.8, x, jnp.ones(2), solver=rnn.Newton())
     assert abs(result.stats.lyapunov - np.log(0.8)) < 1e-12
     swap = lambda h, x, a: a * h[::-1] + x
-    assert abs(rnn.solve(swap, 0.8, x, jnp.ones(2)).stats.lyapunov - np.log(0.8)) < 1e-12
+    assert abs(rnn.solve(swap, 0.8, x, jnp.ones(2), solver=rnn.Newton()).stats.lyapunov - np.log(0.8)) < 1e-12
 
 
 def test_half_precision_is_solved_in_single():
@@ -154,7 +154,7 @@ def test_sequentials_door():
 def test_fresh_cells_converge_in_a_few_iterations(cell, dtype, target, iterations):
     """Figure 4 of the paper: the residual reaches rounding in 3 to 4 iterations, whatever the length."""
     x = jax.random.normal(jax.random.key(1), (2, 512, 64), dtype)
-    result = rnn.solve(cell, cell.init(jax.random.key(0), jnp.dtype(dtype)), x)
+    result = rnn.solve(cell, cell.init(jax.random.key(0), jnp.dtype(dtype)), x, solver=rnn.Newton())
     history = np.asarray(result.stats.history)
     assert (np.nanmin(history[:, : iterations + 1], 1) < target).all()
     assert (history[:, 1] > target).all()  # one iteration is not enough: the test can fail

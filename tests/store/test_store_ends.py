@@ -60,11 +60,11 @@ def test_the_heartbeat_beats(root, monkeypatch):
     monkeypatch.setattr("workbench.store.writer.HEARTBEAT_S", 0.02)
     with store.run("toy", path=root) as run:
         os.utime(run.path / "HEARTBEAT", (0, 0))
-        for _ in range(250):
+        for _ in range(3000):
             if _folder.heartbeat(run.path) > 0:
                 break
             time.sleep(0.02)
-        assert time.time() - _folder.heartbeat(run.path) < 5
+        assert time.time() - _folder.heartbeat(run.path) < 60
 
 
 @pytest.mark.parametrize(

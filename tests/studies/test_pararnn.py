@@ -11,8 +11,11 @@ import pytest
 
 from workbench import rnn, studies
 from workbench.data import published
+from workbench.studies import _pararnn_convergence as convergence
+from workbench.studies import _pararnn_lm as lm
 from workbench.studies import _pararnn_newton as newton
-from workbench.studies import _pararnn_parity as parity
+from workbench.studies import _pararnn_sweep as sweep
+from workbench.studies import _pararnn_tasks as tasks
 from workbench.studies import pararnn
 from workbench.study import KINDS, Outcome, load_claims, verdict
 
@@ -28,17 +31,20 @@ SMALL = pararnn.Config(
     speed_length=8,
     speed_dim=4,
     speed_repeats=2,
-    parity_length=8,
-    parity_batch=16,
-    parity_steps=1000,
+    task_steps=50,
+    budget=lm.Budget(layers=1, hidden_dim=16, batch=2, length=16, steps=10),
+    sweep=sweep.Sweep(dim=4, lengths=(8, 16, 32), gains=(0.3, 0.6, 3.0), seeds=(0, 1)),
 )
 
 
 class Log:
     """A log in memory."""
 
-    def __init__(self):
-        self.rows, self.progressed = [], []
+    def __init__(self, folder=None):
+        self.rows, self.progressed, self._folder = [], [], folder
+
+    def folder(self, name):
+        return self._folder and self._folder / name
 
     def log(self, step=None, **metrics):
         assert all(isinstance(value, float) for value in metrics.values())
@@ -65,20 +71,27 @@ def log():
 def histories(log):
     x = newton.inputs(SMALL.batch, max(SMALL.lengths), SMALL.hidden_dim, seed=0)
     return dict.fromkeys(
-        pararnn.CELLS, pararnn.iterations(SMALL, log, "ParaGRU", x)
+        pararnn.CELLS, convergence.iterations(SMALL, log, "ParaGRU", x)
     )  # one cell compiles in half the time
 
 
 @pytest.fixture(scope="module")
 def exact(log):
     x = newton.inputs(SMALL.batch, max(SMALL.lengths), SMALL.hidden_dim, seed=0)
-    return pararnn.exactness(SMALL, log, "ParaGRU", x)
+    return convergence.exactness(SMALL, log, "ParaGRU", x)
 
 
 @pytest.fixture(scope="module")
-def learned(log):
-    with jax.numpy_dtype_promotion("standard"):  # optax's Adam promotes its step count
-        return pararnn.learn_parity(SMALL, log, "ParaGRU")
+def learned():
+    """Two seeds of both twins on parity of 8 bits, the nonlinear one until it is learned."""
+    seen = []
+    setting = tasks.Setting(tasks.tasks.Parity(), 8, 400, batch=16, hidden_dim=16, learning_rate=1e-2)
+    with jax.enable_x64(False):
+        found = {
+            model: tasks.learn(setting, tasks.MODELS[model], SMALL.seeds, lambda step, a: seen.append((step, a)))
+            for model in ("ParaGRU", "linear GRU")
+        }
+    return found, seen
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +99,10 @@ def outcomes(log, histories, exact, learned):
     """One outcome for each claim that is about ParaGRU, or about both cells."""
     return {
         **pararnn.tokens(),
-        **pararnn.structure(SMALL),
-        **pararnn.iteration_claims(SMALL, histories),
+        **convergence.structure(SMALL),
+        **convergence.iteration_claims(SMALL, histories),
         **exact,
-        **pararnn.parity_claims(SMALL, {"ParaGRU": learned}),
+        **tasks.claims({tasks.PARITY: learned[0]}),
         **pararnn.speed_up(SMALL, log, "ParaGRU"),
     }
 
@@ -133,20 +146,28 @@ def test_a_run_answers_every_tested_claim(claims, monkeypatch, histories, exact,
         return {key.replace("paragru", name.lower()): outcome for key, outcome in outcomes.items()}
 
     clock = dict.fromkeys(("speedup.loop.paragru", "speedup.scan.paragru"), Outcome(2.0, control=1.0))
-    monkeypatch.setattr(pararnn, "iterations", lambda config, log, name, x: histories[name])
-    monkeypatch.setattr(pararnn, "exactness", lambda config, log, name, x: renamed(exact, name))
-    monkeypatch.setattr(pararnn, "learn_parity", lambda config, log, name: learned)
+    bits = lm.Compared(np.array([3.0, 3.1]), np.array([8.0, 8.1]), 1000, None)
+    monkeypatch.setattr(convergence, "iterations", lambda config, log, name, x: histories[name])
+    monkeypatch.setattr(convergence, "exactness", lambda config, log, name, x: renamed(exact, name))
+    monkeypatch.setattr(pararnn, "learn", lambda config, log, task, model: learned[0]["ParaGRU"])
+    monkeypatch.setattr(pararnn, "train", lambda config, log, model: bits)
+    monkeypatch.setattr(pararnn, "train_with", lambda config, log, iterations: bits)
+    monkeypatch.setattr(lm, "iterations_when_trained", lambda compared, budget: (np.array([3.0]), np.array([50.0])))
     monkeypatch.setattr(pararnn, "speed_up", lambda config, log, name: renamed(clock, name))
     log = Log()
-    assert set(pararnn.run(SMALL, log)) == {key for key, claim in claims.items() if claim.tested}
+    everything = replace(SMALL, tasks=pararnn.PRESETS["full"].tasks)
+    assert set(pararnn.run(everything, log)) == {key for key, claim in claims.items() if claim.tested}
     assert log.progressed == sorted(log.progressed)
     assert log.progressed[-1] == 1
+    log = Log()
+    quick = set(pararnn.run(replace(SMALL, budget=None), log))
+    assert quick == {key for key, claim in claims.items() if claim.tested and claim.preset == "quick"}
 
 
 def test_what_is_not_reached_or_gets_worse_is_told():
     stuck = {"residual": {32: np.array([1.0, 2.0]), 64: np.array([1.0, 3.0])}}
     stuck["residual-jacobi"] = stuck["residual"]
-    outcomes = pararnn.iteration_claims(SMALL, dict.fromkeys(pararnn.CELLS, stuck))
+    outcomes = convergence.iteration_claims(SMALL, dict.fromkeys(pararnn.CELLS, stuck))
     assert outcomes["iterations.worst"].value == float("inf")
     assert outcomes["residual.first-iteration.paralstm"].value == 3.0
 
@@ -186,8 +207,8 @@ def test_stepping_by_hand_is_what_the_driver_does(problem):
 
 def test_the_longest_prefix_holds_the_shorter_ones(problem):
     cell, (params, x, h0) = problem
-    long, _ = newton.trace(cell, newton.Jacobi(), SMALL.jacobi_steps, 0, params, x, h0)
-    short, _ = newton.trace(cell, newton.Jacobi(), SMALL.jacobi_steps, 0, params, x[:, :32], h0)
+    long, _ = newton.trace(cell, rnn.Jacobi(), SMALL.jacobi_steps, 0, params, x, h0)
+    short, _ = newton.trace(cell, rnn.Jacobi(), SMALL.jacobi_steps, 0, params, x[:, :32], h0)
     np.testing.assert_allclose(newton.by_length(long, (32,))[32], np.asarray(short).max(1), rtol=1e-5, atol=1e-7)
 
 
@@ -196,24 +217,31 @@ def test_iterations_that_are_never_reached_are_infinite():
     assert newton.iterations_to(np.array([1.0, 0.1, 0.01]), 1e-3) == float("inf")
 
 
-def test_the_linear_twin_does_not_see_its_state():
-    cell = rnn.ParaGRU(8, 8)
-    params = parity.initial(cell, 0)
-    linear = rnn.LinearGRU(8, 8)
-    twin = params | {"cell": {"B": params["cell"]["B"][::2], "b": params["cell"]["b"][::2]}}
-    bits = jnp.asarray(np.random.default_rng(0).integers(0, 2, (3, 12), dtype=np.int32))
-    logits = jax.jit(parity.logits, static_argnums=0)
-    ours = logits(cell, params, jnp.float32(0), bits)
-    np.testing.assert_allclose(ours, logits(linear, twin, jnp.float32(1), bits), atol=1e-6)
-    assert np.abs(ours - logits(cell, params, jnp.float32(1), bits)).max() > 1e-3
+def test_a_short_parity_is_learned_by_the_nonlinear_twin_alone(learned):
+    found, seen = learned
+    assert found["ParaGRU"].accuracy.tolist() == [100.0, 100.0]
+    assert found["linear GRU"].accuracy.max() < 90.0
+    assert found["ParaGRU"].steps < 400 == found["linear GRU"].steps
+    assert max(found["ParaGRU"].control) < 75
+    assert seen[0][0] == 50
 
 
-def test_a_short_parity_is_learned_by_the_nonlinear_twin_alone(log, learned):
-    nonlinear, linear = learned.accuracy
-    assert nonlinear.tolist() == [100.0, 100.0]
-    assert linear.max() < 90.0
-    assert learned.steps < SMALL.parity_steps
-    assert log.curve("accuracy/paragru/0")[0] < log.curve("accuracy/paragru/0")[-1] == 100.0
+def test_each_printed_cell_of_the_tables_is_answered_once(claims):
+    table = {task: {model: tasks.keys(task, model) for model in tasks.MODELS} for task in tasks.SETTINGS}
+    answered = [key for by_model in table.values() for keys in by_model.values() for key in keys]
+    assert len(answered) == len(set(answered))
+    printed = {key for key in claims if key.startswith(("synthetic.", "state-tracking.")) and not key.endswith(".order")}
+    assert set(answered) == printed
+
+
+def test_a_model_of_bytes_learns_something_and_goes_on_where_it_was_stopped(tmp_path):
+    log = Log(tmp_path)
+    with jax.enable_x64(False):
+        first = lm.train(SMALL.budget, lm.MIXERS["linear GRU"], (0,), log, "bytes/linear-gru")
+        assert first.control[0] > first.bits[0]
+        again = lm.train(SMALL.budget, lm.MIXERS["linear GRU"], (0,), Log(tmp_path), "bytes/linear-gru")
+    assert again.bits.tolist() == first.bits.tolist()
+    assert len(log.curve("bytes/linear-gru/loss/0")) == 1
 
 
 @pytest.mark.parametrize(
@@ -241,5 +269,6 @@ def test_another_published_figure_or_tolerance_turns_the_verdict(tmp_path, claim
 def test_the_presets_differ_in_scale_and_share_their_seeds():
     quick, full = pararnn.PRESETS["quick"], pararnn.PRESETS["full"]
     assert quick.seeds == full.seeds == (0, 1, 2, 3, 4)
-    assert replace(quick, speed_repeats=30, parity_length=100, parity_steps=2000) == full
+    assert replace(full, tasks=quick.tasks, budget=None, sweep=quick.sweep, speed_repeats=5) == quick
+    assert dict(quick.tasks).keys() <= dict(full.tasks).keys()
     assert Path(TOML).with_suffix(".py").exists()

@@ -10,7 +10,7 @@ from workbench.commands._console import output
 def command(*, refresh: bool) -> int:
     """Measure what is not kept (or everything), and print it."""
     screen = output()
-    screen.print(hardware.calibrate(refresh=refresh), highlight=False, markup=False)
+    screen.print(str(hardware.calibrate(refresh=refresh)), highlight=False, markup=False)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("ways to solve a recurrence", total=None)
         facts = rnn.calibrate(refresh=refresh, progress=lambda done, of: bar.update(task, completed=done, total=of))

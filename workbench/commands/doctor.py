@@ -57,8 +57,17 @@ def _python() -> list[Finding]:
 def _jax() -> list[Finding]:
     import jax
 
+    from workbench import rnn
+
     devices = ", ".join(str(device) for device in jax.devices())
-    return [Finding("ok", "jax devices", devices)]
+    return [Finding("ok", "jax devices", devices), _loops(rnn.fast_loops_active(), rnn.xla_flags())]
+
+
+def _loops(fast: bool, flags: str) -> Finding:
+    """XLA takes loops above 1 KB a step apart unless it is told not to."""
+    if fast:
+        return Finding("ok", "loops on CPU", "each compiled into one kernel")
+    return Finding("note", "loops on CPU", f"slow above 1 KB a step; before the start: export XLA_FLAGS='{flags}'")
 
 
 def _extras() -> list[Finding]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from workbench.hardware._calibrate import Calibration as Calibration
     from workbench.hardware._calibrate import Machine as Machine
     from workbench.hardware._calibrate import calibrate as calibrate
-    from workbench.hardware._calibrate import median_seconds as median_seconds
+    from workbench.hardware._calibrate import interleaved_seconds as interleaved_seconds
     from workbench.hardware._calibrate import now as now
     from workbench.hardware._calibrate import this_machine as this_machine
     from workbench.hardware._counts import Collective as Collective
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from workbench.hardware._counts import counts as counts
 
 _NEED_JAX = {
-    "_calibrate": ("Calibration", "Machine", "calibrate", "median_seconds", "now", "this_machine"),
+    "_calibrate": ("Calibration", "Machine", "calibrate", "interleaved_seconds", "now", "this_machine"),
     "_counts": ("Collective", "Counts", "counts"),
 }
 

@@ -59,7 +59,10 @@ class Calibration:
     large_loop_step_s: float
 
     def _facts(self) -> dict[str, str]:
-        rates = {"matrix product": (self.matmul_flop_per_s / 1e9, "GFLOP/s"), "copy": (self.copy_bytes_per_s / 1e9, "GB/s")}
+        rates = {
+            "matrix product": (self.matmul_flop_per_s / 1e9, "GFLOP/s"),
+            "copy": (self.copy_bytes_per_s / 1e9, "GB/s"),
+        }
         times = {
             "dispatch of a call": self.dispatch_s,
             f"step of a loop, {SMALL_LOOP_LANES} lanes": self.small_loop_step_s,
@@ -102,17 +105,29 @@ def calibrate(*, refresh: bool = False) -> Calibration:
     return Calibration(machine, measured, **figures)
 
 
-def median_seconds(calls: Mapping[str, Callable[[], Any]], *, repeats: int = 5) -> dict[str, float]:
-    """Median wall seconds of each call, results waited for; one untimed call first, and then the calls take turns."""
+def interleaved_seconds(
+    calls: Mapping[str, Callable[[], Any]],
+    *,
+    repeats: int = 7,
+    fill_s: float = 0.0,
+    statistic: Callable[[list[float]], float] = statistics.median,
+) -> dict[str, float]:
+    """Wall seconds of each call, results waited for: a statistic of the repeats, by default their median.
+
+    One call of each that does not count, then turns: a busy moment of the machine hits all of them. At least `repeats`
+    turns, and as many as fill `fill_s`. `statistic=min` asks what a call takes when nothing else runs.
+    """
     for call in calls.values():
         jax.block_until_ready(call())
     taken: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats):
+    started, turns = time.perf_counter(), 0
+    while calls and (turns < repeats or time.perf_counter() - started < fill_s):
+        turns += 1
         for name, call in calls.items():
             began = time.perf_counter()
             jax.block_until_ready(call())
             taken[name].append(time.perf_counter() - began)
-    return {name: statistics.median(times) for name, times in taken.items()}
+    return {name: statistic(times) for name, times in taken.items()}
 
 
 def now() -> str:
@@ -133,9 +148,9 @@ def _measure() -> dict[str, float]:
         return lax.scan(body, jnp.zeros_like(x[0]), x)[1]
 
     small, large = (jnp.ones((_LOOP_STEPS, n), jnp.float32) for n in (SMALL_LOOP_LANES, LARGE_LOOP_LANES))
-    seconds = median_seconds({"product": lambda: product(square), "copy": lambda: touch(block)}, repeats=7)
-    seconds |= median_seconds({"dispatch": lambda: touch(few)}, repeats=201)
-    seconds |= median_seconds({"small": lambda: loop(small), "large": lambda: loop(large)}, repeats=5)
+    seconds = interleaved_seconds({"product": lambda: product(square), "copy": lambda: touch(block)}, fill_s=1.0)
+    seconds |= interleaved_seconds({"dispatch": lambda: touch(few)}, fill_s=0.2)
+    seconds |= interleaved_seconds({"small": lambda: loop(small), "large": lambda: loop(large)}, fill_s=1.0)
     return {
         "matmul_flop_per_s": 2 * _MATMUL**3 / seconds["product"],
         "copy_bytes_per_s": 2 * _COPY_BYTES / seconds["copy"],

@@ -64,7 +64,7 @@ class Counts:
         sign = "at least " if self.at_least else ""
         names = ("flops", "bytes", "transcendentals", "depth", "loop_trips")
         facts = {name.replace("_", " "): sign + display.number(getattr(self, name)) for name in names}
-        told = {c.kind: f"{display.number(c.count)} of {display.number(c.bytes)} bytes in all" for c in self.collectives}
+        told = {c.kind: f"{display.number(c.count)}, {display.number(c.bytes)} bytes" for c in self.collectives}
         return facts | told | {f"note {i}": note for i, note in enumerate(self.notes, 1)}
 
     def __str__(self) -> str:

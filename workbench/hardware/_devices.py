@@ -66,7 +66,7 @@ def devices() -> tuple[DeviceSpec, ...]:
 
 
 def device(name: str) -> DeviceSpec:
-    """The device called `name` or one of its aliases, upper or lower case. Raises ValueError that lists near matches."""
+    """The device called `name` or one of its aliases, in any case. Raises ValueError that lists near matches."""
     names = {known.lower(): spec for spec in devices() for known in (spec.name, *spec.aliases)}
     if isinstance(name, str) and name.lower() in names:
         return names[name.lower()]

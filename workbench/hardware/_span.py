@@ -13,7 +13,8 @@ _UNTIL_STEADY = 16
 
 def span(jaxpr: core.Jaxpr, while_trips: int | None, *, operations: bool) -> float:
     """The depth of the deepest output. With `operations` an operation is a step, else a trip of a loop is."""
-    return max(_Span(1 if while_trips is None else while_trips, operations).ends(jaxpr, [0.0] * len(jaxpr.invars)), default=0.0)
+    trips = 1 if while_trips is None else while_trips
+    return max(_Span(trips, operations).ends(jaxpr, [0.0] * len(jaxpr.invars)), default=0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,5 +79,6 @@ class _Span:
             past.append(trip(carry))
             carry = past[-1][:carries]
         # The average over half of them: steady also where carries take turns.
-        slope = [(a - b) / (len(past) - len(past) // 2) for a, b in zip(past[-1], past[len(past) // 2 - 1], strict=True)]
+        half = len(past) // 2
+        slope = [(a - b) / (len(past) - half) for a, b in zip(past[-1], past[half - 1], strict=True)]
         return [a + (times - len(past)) * g for a, g in zip(past[-1], slope, strict=True)]

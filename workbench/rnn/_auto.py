@@ -23,7 +23,6 @@ from workbench.rnn._facts import (
     Facts,
     facts,
     nearest,
-    on_accelerator,
     warm_way,
 )
 from workbench.rnn._function import FunctionCell
@@ -78,7 +77,7 @@ class Chosen(AbstractSolver):
     why: str = dataclasses.field(compare=False)
 
     @property
-    def direct(self) -> bool:  # ty: ignore[invalid-method-override]
+    def direct(self) -> bool:  # ty: ignore[incompatible-property-override]
         return self.solver.direct
 
     @property
@@ -150,7 +149,8 @@ def choose(question: Question, scan: AbstractScan | None, known: Facts | None) -
     if scan is not None and not good:  # its owner asked for this scan, so that bptt is out
         good = [c for c in found if c.warm is None and c.newton is None][:1]
     if not good:
-        return Chosen(Sequential("bptt"), scan or Serial(), f"{size}; nothing beats lax.scan at {_at(point)}, {known.where}")
+        told = f"{size}; nothing beats lax.scan at {_at(point)}, {known.where}"
+        return Chosen(Sequential("bptt"), scan or Serial(), told)
     best = min(good, key=lambda c: c.score)
     told = f"{best.forward:.2g}x of lax.scan forward, {best.both:.2g}x with gradients, at {_at(point)}, {known.where}"
     told += " (sequential, as inside vmap both would run)" if batched and lanes <= WARM_LANES else ""
@@ -227,7 +227,8 @@ def rescue(solver: AbstractSolver, system: System, states: Array, record: Record
         states = system.rollout()
         residual = 0 * system.norm(states)  # nan where a state is not finite
         code = jnp.where(jnp.isfinite(residual), int(Code.CONVERGED), int(Code.NONFINITE)).astype(record.code.dtype)
-        last = jnp.arange(record.history.shape[-1]) == record.iterations[..., None]
+        index = lax.broadcasted_iota(record.iterations.dtype, record.history.shape, record.history.ndim - 1)
+        last = index == record.iterations[..., None]
         history = jnp.where(last, residual[..., None], record.history)
         return states, record._replace(code=code, residual=residual, history=history)
 
@@ -248,7 +249,7 @@ def _look(cell: AbstractCell, treedef: Any, leaves: tuple, dtype: Any, batch_ndi
     inputs = jax.eval_shape(lambda params, x: cell.project(params, cell.time_first(x)), params, x)
     steps = jax.tree.leaves(inputs)[0].shape[0]
     first = (0,) * (1 + batch_ndim)
-    if batch_ndim and not all(jax.tree.leaves(inputs)[0].shape[:1 + batch_ndim]):
+    if batch_ndim and not all(jax.tree.leaves(inputs)[0].shape[: 1 + batch_ndim]):
         return "diagonal", steps
     u = jax.eval_shape(lambda inputs: jax.tree.map(lambda a: a[first], inputs), inputs)
     J = jax.eval_shape(cell.jacobian, params, jax.ShapeDtypeStruct(cell.state_shape, dtype), u)
@@ -260,7 +261,7 @@ def _look(cell: AbstractCell, treedef: Any, leaves: tuple, dtype: Any, batch_ndi
 def _is_batched(a: Any) -> bool:
     """Whether a value belongs to a vmap that goes on around."""
     while a is not None:
-        if type(a).__name__ == "BatchTracer":  # JAX does not export it; unseen, a choice is slower under vmap, not wrong
+        if type(a).__name__ == "BatchTracer":  # not exported; unseen, a choice is slow under vmap, not wrong
             return True
         a = getattr(a, "primal", None)
     return False

@@ -30,16 +30,17 @@ from workbench.rnn._shooting import WarmStart
 from workbench.rnn._solve import solve
 from workbench.rnn._solver import AbstractSolver, Newton, Sequential
 
-REPEATS = 5
+REPEATS, FILL_S = 5, 0.2
+"""Turns of the ways at one point: at least so many, and as many as fill this."""
 CHANNELS = 64
 """Lanes up to this number are channels of one sequence; more of them make a batch."""
 
 
 def calibrate(*, refresh: bool = False, progress: Callable[[int, int], None] = lambda done, of: None) -> Facts:
-    """Time every way that `Auto` may choose and keep the figures: about a minute, mostly compilation.
+    """Time every way that `Auto` may choose and keep the figures: one to two minutes, mostly compilation.
 
-    float32, one setting after the other, ways in turns, medians of 5. What is kept for this machine, version and set of
-    XLA flags is not measured again unless `refresh`.
+    float32, one setting after the other, ways in turns, the least of 5 times or more: what nothing else disturbed. What
+    is kept for this machine, version and set of XLA flags is not measured again unless `refresh`.
     """
     known = facts()
     if known is not None and known.here and not refresh:
@@ -65,8 +66,8 @@ def measure(progress: Callable[[int, int], None] = lambda done, of: None) -> dic
         if family == "diagonal" and point in WARM_POINTS:
             for way in ("scan", *map(warm_way, WARM_CHUNKS)):
                 calls[way] = _call(family, way, point)
-        for way, median in hardware.median_seconds(calls, repeats=REPEATS).items():
-            seconds[name(family, way, point)] = median
+        taken = hardware.interleaved_seconds(calls, repeats=REPEATS, fill_s=FILL_S, statistic=min)
+        seconds |= {name(family, way, point): s for way, s in taken.items()}
     progress(len(todo), len(todo))
     return {key: seconds[key] for key in names(accelerator)}
 

@@ -198,14 +198,14 @@ def _log_norms(J: Any, scale: Array, lead: int) -> tuple[Array, Array]:
     if isinstance(J, Diagonal):
         norm = jnp.log(jnp.abs(J.d).max(tuple(range(lead, J.d.ndim)))) + scale
         return norm, norm
-    S = J.transpose().compose(J)
-    total = jnp.zeros(J.shape[:-2], J.dtype)
-    for i in range(SQUARINGS + 1):
-        S = S.compose(S) if i else S
+
+    def divide(S: Block, total: Array) -> tuple[Block, Array]:
         m = S.m
         trace = jnp.trace(m, axis1=-2, axis2=-1)
-        total = (2 * total if i else total) + jnp.log(trace)
-        S = Block(m / jnp.where(trace == 0, 1, trace)[..., None, None])
+        return Block(m / jnp.where(trace == 0, 1, trace)[..., None, None]), total + jnp.log(trace)
+
+    first = divide(J.transpose().compose(J), jnp.zeros(J.shape[:-2], J.dtype))
+    _, total = lax.fori_loop(0, SQUARINGS, lambda _, now: divide(now[0].compose(now[0]), 2 * now[1]), first)
     upper = total.max(tuple(range(lead, total.ndim))) / 2 ** (SQUARINGS + 1) + scale
     return upper - jnp.log(jnp.asarray(J.k, upper.dtype)) / 2 ** (SQUARINGS + 1), upper
 

@@ -32,7 +32,7 @@ ASSUMED_LANES = 16384
 NUMBERS = {"ParaGRU": (3, 1), "ParaLSTM": (3, 2)}
 """Numbers a lane and step: read (the gates' projections) and written (the state)."""
 ASSEMBLED_NUMBERS = {"ParaGRU": 12, "ParaLSTM": 24}
-"""Numbers a lane, step and iteration when evaluation, scan and update are three kernels: J is 1 or 4 of them each time."""
+"""Numbers a lane, step and iteration when evaluation, scan and update are three kernels; J is 1 or 4 of them."""
 HELD_OUT_RATIOS = {
     "fused ParaLSTM over fused ParaGRU": 2.6 / 1.5,
     "assembled over fused, ParaGRU": 2.6 / 1.2,
@@ -43,7 +43,7 @@ HELD_OUT_RATIOS = {
 
 @dataclasses.dataclass(frozen=True)
 class GpuModel:
-    """The parameters of the two times for one cell on one device; units in the names, `step_overhead_s` is n * t_launch.
+    """The parameters of the two times, one cell on one device; `step_overhead_s` is n_kernels * t_launch.
 
     `step_bytes` a lane that the sequential loop moves a step; `iteration_bytes` a lane and step that a parallel
     iteration moves (fused: all iterations together); `kernels` launches of an unfused iteration beside its scan.

@@ -33,32 +33,24 @@ class Bounds(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=0)
-def error_bound(cell: AbstractCell, data: tuple, states: Float[Array, "..."]) -> Float[Array, "*batch"]:
-    """max_t e_t with e_t = |J_t| e_{t-1} + |r_t| + 4 eps |h_t|, e_0 = 0: how far the states may be from the solution.
-
-    To first order; entrywise absolute values; `states` in the user's layout (..., time, *state). A few units of
-    rounding a step are counted, because no residual shows them. Infinite where a state or a product of Jacobians is
-    not finite. A-posteriori: one linear scan.
-    """
-    system = bind(cell, *data)
-    _, sources, J = _sources(system, states)
-    return _largest(system, J, sources)
-
-
-@partial(jax.jit, static_argnums=0)
 def error_bounds(cell: AbstractCell, data: tuple, states: Float[Array, "..."]) -> Bounds:
-    """`error_bound`, and the same with the remainder of the linearisation closed over.
+    """How far the states may be from the solution, entry by entry; `states` in the user's layout (..., time, *state).
 
-    The true error obeys |e_t| <= |J_t||e_{t-1}| + L/2 |e_{t-1}|_2^2 + |r_t|. Let E be twice the first-order bound: if
-    the scan whose sources are |r_t| + L/2 k E^2 stays below E, then by induction so does the error (k: size of a
-    Jacobian block), and what that scan gives is a bound. L = Lip(J) is `lipschitz`, an estimate along the states.
+    To first order max_t e_t with e_t = |J_t| e_{t-1} + |r_t| + 4 eps |h_t|, e_0 = 0: one linear scan. A few units of
+    rounding a step are counted, because no residual shows them. Then the remainder is closed over: the error obeys
+    |e_t| <= |J_t||e_{t-1}| + L/2 |e_{t-1}|_2^2 + |r_t|. Let E be twice the first-order bound: if the same scan with
+    L/2 k E^2 added to its sources stays below E, then by induction so does the error (k: size of a Jacobian block),
+    and what the scan gives is a bound; else nothing is known, and it is infinite. L = Lip(J) is `lipschitz`, an
+    estimate along the states. Infinite, too, where a state or a product of Jacobians is not finite.
     """
     system = bind(cell, *data)
     residuals, sources, J = _sources(system, states)
-    first = _largest(system, J, sources)
+    follow = jax.vmap(lambda b: affine_scan(J.abs(), b, backend=TwoLevel()))
+    errors, of_ones = follow(jnp.stack([sources, jnp.ones_like(sources)]))  # linear in its sources
+    first = system.norm(errors)
     L = lipschitz(system, states)
     remainder = 0.5 * L * (J.k if isinstance(J, Block) else 1) * (2 * first) ** 2
-    second = _largest(system, J, sources + remainder.reshape(1, *first.shape, *(1,) * len(cell.state_shape)))
+    second = system.norm(errors + remainder.reshape(1, *first.shape, *(1,) * len(cell.state_shape)) * of_ones)
     axes = tuple(range(1 + system.batch_ndim, sources.ndim))
     norm = lambda a, axes: _finite_or_inf(jnp.sqrt((a * a).sum(axes)))
     proved = jnp.where(second <= 2 * first, second, jnp.inf)
@@ -119,8 +111,8 @@ def _log_growth(system: System) -> Float[Array, "time *batch"]:
         total = total + jnp.log(norm).reshape(total.shape)
         return (h_next, v / jnp.where(norm == 0, 1, norm), total), total
 
-    v = jax.random.normal(jax.random.key(0), system.initial.shape, system.initial.dtype)
-    v = v / jnp.sqrt((v * v).sum(axes, keepdims=True))
+    v = jax.random.normal(jax.random.key(0), system.cell.state_shape, system.initial.dtype)
+    v = jnp.broadcast_to(v / jnp.sqrt((v * v).sum()), system.initial.shape)  # the same for every sequence
     total = jnp.zeros(system.initial.shape[: system.batch_ndim], v.dtype)
     return lax.scan(body, (system.initial, v, total), system.inputs)[1]
 
@@ -130,10 +122,6 @@ def _sources(system: System, states: Array) -> tuple[Array, Array, AbstractJacob
     h = jnp.moveaxis(states, system.batch_ndim, 0)
     residuals, J = system.evaluate(h)
     return residuals, jnp.abs(residuals) + FLOOR_UNITS * jnp.finfo(h.dtype).eps * jnp.abs(h), J
-
-
-def _largest(system: System, J: AbstractJacobian, sources: Array) -> Array:
-    return system.norm(affine_scan(J.abs(), sources, backend=TwoLevel()))
 
 
 def _finite_or_inf(a: Array) -> Array:

@@ -124,7 +124,8 @@ def levenberg_marquardt(
 def _combine(first: Element, then: Element) -> Element:
     CJ = first.C.compose(then.J)
     M = _inverse(jax.tree.map(jnp.add, CJ.identity(), CJ))
-    AM, AMt = then.A.compose(M), first.A.transpose().compose(M.transpose())
+    # Without the barrier XLA computes the inverse anew for every entry that uses it, and compiles for long.
+    AM, AMt = lax.optimization_barrier((then.A.compose(M), first.A.transpose().compose(M.transpose())))
     return Element(
         AM.compose(first.A),
         AM.apply(first.b + first.C.apply(then.eta)) + then.b,
@@ -139,7 +140,7 @@ def _prefix(elements: Element, scan: AbstractScan) -> Element:
     if isinstance(scan, Serial):
         return _serial(elements)
     if not isinstance(scan, TwoLevel):
-        return lax.associative_scan(_combine, elements)
+        return _doubling(elements)
     time, chunk = elements.b.shape[0], scan.chunk
     chunks = -(-time // chunk)
 
@@ -152,6 +153,23 @@ def _prefix(elements: Element, scan: AbstractScan) -> Element:
     before = jax.tree.map(lambda one, a: jnp.concatenate([one[None], a[:-1]]), _identity(ends), ends)
     joined = jax.vmap(_combine, (None, 0))(before, inside)
     return jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1).reshape(chunks * chunk, *a.shape[2:])[:time], joined)
+
+
+def _doubling(elements: Element) -> Element:
+    """log2 T rounds of the same T combinations: more work than a tree, whose levels would each be compiled apart."""
+    time = elements.b.shape[0]
+    neutral = _identity(elements)
+
+    def join(i: Array, elements: Element) -> Element:
+        far = jnp.left_shift(1, i)
+
+        def earlier(one: Array, a: Array) -> Array:
+            inside = (jnp.arange(time) >= far).reshape(time, *[1] * one.ndim)
+            return jnp.where(inside, jnp.roll(a, far, axis=0), one[None])
+
+        return _combine(jax.tree.map(earlier, neutral, elements), elements)
+
+    return lax.fori_loop(0, (time - 1).bit_length(), join, elements)
 
 
 def _serial(elements: Element) -> Element:
@@ -168,9 +186,9 @@ def _identity(elements: Element) -> Element:
     return zero._replace(A=zero.A.identity())
 
 
-def _inverse(J: AbstractJacobian) -> Any:
+def _inverse(J: Any) -> Any:
     if isinstance(J, Diagonal):
-        return Diagonal(1 / J.d)
+        return Diagonal(jnp.reciprocal(J.d))
     m = J.m
     if m.shape[-1] != 2:
         return Block(jnp.linalg.inv(m))

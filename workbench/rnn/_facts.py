@@ -32,8 +32,8 @@ POINTS: dict[str, tuple[Point, ...]] = {
 
 Lanes are batch times channels. A question is answered by the family most like the cell, at the nearest point.
 """
-WARM_POINTS: tuple[Point, ...] = ((16384, 1), (16384, 4), (131072, 1))
-WARM_CHUNKS, WARM_OVERLAP = (16, 32), 64
+WARM_POINTS: tuple[Point, ...] = ((16384, 1), (16384, 4), (131072, 1), (131072, 4))
+WARM_CHUNKS, WARM_OVERLAP = (8, 16, 32), 64
 """WarmStart, forward, is measured on the diagonal family: few lanes and many steps, where it has a chance."""
 ADJOINTS = ("bptt", "serial", "two-level")
 """Gradients after a sequential forward pass: through the loop, or by an affine scan at the solution."""
@@ -80,8 +80,12 @@ def warm_way(chunks: int) -> str:
 
 
 def nearest(points: tuple[Point, ...], steps: int, lanes: int) -> Point:
-    """The measured point nearest to (steps, lanes), in octaves."""
-    return min(points, key=lambda p: math.hypot(math.log2(p[0] / steps), math.log2(p[1] / max(lanes, 1))))
+    """The measured point nearest to (steps, lanes), in octaves; of two as near, the one with more lanes."""
+
+    def distance(point: Point) -> tuple[float, int]:
+        return math.hypot(math.log2(point[0] / steps), math.log2(point[1] / max(lanes, 1))), -point[1]
+
+    return min(points, key=distance)
 
 
 def facts() -> Facts | None:

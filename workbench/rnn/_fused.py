@@ -10,15 +10,16 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from workbench.rnn._cell import AbstractCell
 from workbench.rnn._cells import GatedCell
 from workbench.rnn._jacobian import AbstractJacobian, Block, Diagonal
 from workbench.rnn._scan import AbstractScan, affine, combine
-from workbench.rnn._solver import PATIENCE, AbstractSolver, Iterate, check_integer
+from workbench.rnn._solver import PATIENCE, Iterate, IterativeSolver, check_integer
 from workbench.rnn._system import System
 
 
 @dataclasses.dataclass(frozen=True)
-class FusedNewton(AbstractSolver):
+class FusedNewton(IterativeSolver):
     """Newton's method in one kernel (Pallas, GPU): `iterations` of them a launch, for cells whose channels are apart.
 
     delta_t = J_t delta_{t-1} + f(h_{t-1}, x_t) - h_t, delta_0 = 0;  h <- h + delta
@@ -41,25 +42,16 @@ class FusedNewton(AbstractSolver):
     patience: int | None = PATIENCE
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_integer("iterations", self.iterations, 1)
         for name in ("chunks", "channels"):
             value = getattr(self, name)
             check_integer(name, value, 1)
             if value & (value - 1):
                 raise ValueError(f"{name}: {value}, must be a power of 2")
-        if self.patience is not None:
-            check_integer("patience", self.patience, 1, "None or ")
-
-    def terminate(self, iterate: Iterate, growth: Array, tolerance: Array) -> tuple[Array, Array]:
-        converged, diverged = super().terminate(iterate, growth, tolerance)
-        return converged, jnp.zeros_like(diverged) if self.patience is None else growth >= self.patience
 
     def init(self, system: System, guess: Array, scan: AbstractScan) -> Iterate:
-        if not isinstance(system.cell, GatedCell):
-            raise ValueError(  # noqa: TRY004 (the house raises ValueError)
-                f"cell: {type(system.cell).__name__}, must be a GatedCell such as ParaGRU, without resets or lengths, "
-                "for FusedNewton: its kernel takes channels apart"
-            )
+        _channelwise(system.cell)
         if not self.interpret and jax.default_backend() != "gpu":
             raise ValueError(
                 f"solver: FusedNewton needs a GPU, the default backend is {jax.default_backend()!r}; use Newton(), or "
@@ -72,12 +64,21 @@ class FusedNewton(AbstractSolver):
         return Iterate(states, system.norm(system.residuals(states)), None)
 
 
+def _channelwise(cell: AbstractCell) -> GatedCell:
+    if isinstance(cell, GatedCell):
+        return cell
+    raise ValueError(
+        f"cell: {type(cell).__name__}, must be a GatedCell such as ParaGRU, without resets or lengths: the kernel of "
+        "FusedNewton takes channels apart"
+    )
+
+
 def launch(method: FusedNewton, system: System, guess: Float[Array, "time ..."]) -> Float[Array, "time ..."]:
     """The states after `method.iterations` Newton iterations from the guess: one launch of the kernel."""
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import triton
 
-    cell, C, width = system.cell, method.chunks, method.channels
+    cell, C, width = _channelwise(system.cell), method.chunks, method.channels
     time, sequences = guess.shape[0], math.prod(system.initial.shape[: system.batch_ndim])
     steps, tiles = -(-time // C), -(-cell.hidden_dim // width)
 
@@ -122,7 +123,7 @@ def _kernel(cell: GatedCell, iterations: int, barrier: Any, *refs: Any) -> None:
     weights, u, starts, h = [w[...][None] for w in refs[:n]], refs[n], refs[n + 1 : n + 1 + k], refs[-k:]
     steps = u.shape[1]
 
-    def equation(i: Array, before: list) -> tuple[list, AbstractJacobian, Any]:
+    def equation(i: Array | int, before: list) -> tuple[list, AbstractJacobian, Any]:
         """States, Jacobian and residual of step i of every lane."""
         value, entries = cell.channelwise(weights, before, [u[:, i, g, :] for g in range(cell.gates)])
         now = [a[:, i, :] for a in h]

@@ -65,7 +65,7 @@ def windows(certificate: Any) -> Any:
         for name, y, evidence, dash in (
             ("largest norm", largest, "measured", "solid"),
             ("smallest norm", smallest, "measured", "dashed"),
-            ("a e^(lambda k)", envelope[1], "modelled", "solid"),
+            ("a e^(lambda k), above all windows", envelope[1], "modelled", "solid"),
             ("b e^(lambda k)", envelope[0], "modelled", "dashed"),
         )
     ]
@@ -84,7 +84,7 @@ def region(points: Mapping[str, np.ndarray], dtype: Any, title: str) -> Any:
     hv = display.holoviews()
     rate, length = points["lyapunov"], points["length"]
     share, done = points["iterations"] / length, points["converged"].astype(bool)
-    low, high = length.min() / 1.5, length.max() * 1.5
+    low, high = length.min() / 1.5, length.max() * 4  # room for the legend
     left, right = rate.min() - 0.05 * np.ptp(rate) - 1e-3, rate.max() + 0.05 * np.ptp(rate) + 1e-3
     x = np.unique(
         np.concatenate([np.linspace(left, right, 400), largest_exponent(np.geomspace(low, high, 100), dtype)])
@@ -106,7 +106,7 @@ def region(points: Mapping[str, np.ndarray], dtype: Any, title: str) -> Any:
     return (shade * edge * solved * refused).opts(
         xlabel="largest Lyapunov exponent (nats a step)",
         ylabel=f"steps T{_seeds(points)}",
-        xlim=(left, right), ylim=(low, high), logy=True, title=title, legend_position="top_right",
+        xlim=(left, right), ylim=(low, high), logy=True, title=title, legend_position="top_left",
     )  # fmt: skip
 
 
@@ -137,7 +137,7 @@ def iterations(points: Mapping[str, np.ndarray], over: str, title: str) -> Any:
         hv.opts.Points(logy=True),
         hv.opts.Overlay(
             xlabel=f"{label}{_seeds(points)}", ylabel="iterations (hollow: not converged)", title=title,
-            legend_position="top_left",
+            legend_position="top_left", padding=0.05, ylim=(0.7, 10 * float(points["iterations"].max())),
         ),
     )  # fmt: skip
 

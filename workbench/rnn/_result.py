@@ -14,7 +14,7 @@ from workbench import display
 from workbench.rnn._cell import AbstractCell
 from workbench.rnn._certify import Certificate, certify
 from workbench.rnn._conditioning import Conditioning, along_rollout
-from workbench.rnn._diagnostics import error_bound, lyapunov
+from workbench.rnn._diagnostics import error_bounds, lyapunov
 from workbench.rnn._solver import AbstractSolver
 
 
@@ -67,12 +67,13 @@ class Stats:
 
     @property
     def error_bound(self) -> Float[Array, "*batch"]:
-        """First-order bound on the error of the states: max_t e_t, e_t = |J_t| e_{t-1} + |r_t| + 4 eps |h_t|.
+        """Bound on the error of the states: max_t e_t, e_t = |J_t| e_{t-1} + |r_t| + 4 eps |h_t|, and its remainder.
 
-        One more scan. Infinite where it is not finite; a bound only near the solution (`certify` says whether).
+        One more scan, and an estimate of the second derivative of a step. Infinite where no bound can be given: far
+        from the solution, or where |J_t|, entry by entry, multiplies up (`certify` also tries norms).
         """
         problem, states = self._origin()
-        return error_bound(problem.cell, (problem.params, problem.x, problem.h0), states)
+        return error_bounds(problem.cell, (problem.params, problem.x, problem.h0), states).proved
 
     @property
     def lyapunov(self) -> Float[Array, "*batch"]:

@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from workbench.rnn._jacobian import AbstractJacobian
 from workbench.rnn._scan import AbstractScan, Serial, TwoLevel, affine, delay, total
-from workbench.rnn._solver import PATIENCE, Iterate, IterativeSolver, check_integer
+from workbench.rnn._solver import Iterate, IterativeSolver, check_integer
 from workbench.rnn._system import System
 
 
@@ -65,17 +65,18 @@ class ShardedWarmStart(IterativeSolver):
     Iteration 0: each device starts `overlap` steps early from zeros, on inputs that its neighbour sends, and forgets
     that on the way. The mismatch at the borders is its certificate: below rounding where the products of `overlap`
     Jacobians are. Where it is above the tolerance, an iteration takes the neighbour's end as the start and rolls out
-    again, so that after k iterations k + 1 stretches are exact. `steps` and `patience` as for `Newton`.
+    again, so that after k iterations k + 1 stretches are exact, whatever the mismatch does until then. `steps` and
+    `patience` as for `Newton`, but that nothing is given up by default.
 
-    Give `scan=Sharded(mesh, axis)` with it, so that derivatives are sharded too. A stretch is shorter than `overlap`:
-    the overlap is then the stretch. Raises ValueError for an axis that the mesh does not have, overlap < 0.
+    Give `scan=Sharded(mesh, axis)` with it, so that derivatives are sharded too. An overlap longer than a stretch is
+    cut to it. Raises ValueError for an axis that the mesh does not have, overlap < 0, and as `Newton` does.
     """
 
     mesh: Mesh
     axis: str
     overlap: int = 64
     steps: int | None = None
-    patience: int | None = PATIENCE
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,7 +88,9 @@ class ShardedWarmStart(IterativeSolver):
             length = jax.tree.leaves(inputs)[0].shape[0]
             overlap = min(self.overlap, length)
             sent = jax.tree.map(lambda a: self._from_before(a[length - overlap :]), inputs)
-            start = System(system.cell, system.params, sent, jnp.zeros_like(system.initial))
+            # The second device may come by an overlap that begins at time 0.
+            whole = (overlap == length) & (lax.axis_index(self.axis) == 1)
+            start = System(system.cell, system.params, sent, jnp.where(whole, system.initial, 0))
             return start.rollout()[-1] if overlap else start.initial
 
         return self._roll(system, early, ())

@@ -27,16 +27,14 @@ class ShootingSolver(IterativeSolver):
     delta_{c+1} = P_c delta_c + e_c - s_{c+1}, delta_0 = 0;  s <- s + delta
     """
 
-    chunks: int
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer("chunks", self.chunks, 1)
+        check_integer("chunks", getattr(self, "chunks", 1), 1)
 
     def pieces(self, system: System) -> tuple[int, int]:
         """(pieces, their length)."""
         time = jax.tree.leaves(system.inputs)[0].shape[0]
-        length = -(-time // self.chunks)
+        length = -(-time // getattr(self, "chunks", 1))
         return -(-time // length), length
 
     def lanes(self, system: System) -> Any:
@@ -56,15 +54,14 @@ class ShootingSolver(IterativeSolver):
         pieces, length = self.pieces(system)
         return jnp.concatenate([system.initial[None], states[length - 1 : (pieces - 1) * length : length]])
 
-    def path(self, system: System, starts: Array) -> tuple[Float[Array, "time ..."], Array]:
+    def path(self, system: System, starts: Array, lanes: Any) -> tuple[Float[Array, "time ..."], Array]:
         """The states at all times, rolled out from the starts, and the mismatch e_{c-1} - s_c at every joint."""
-        inputs = self.lanes(system)
 
         def body(h: Array, u: Any) -> tuple[Array, Array]:
             h = system.cell.step(system.params, h, u)
             return h, h
 
-        ends, states = lax.scan(body, starts, inputs)
+        ends, states = lax.scan(body, starts, lanes)
         time = jax.tree.leaves(system.inputs)[0].shape[0]
         states = jnp.swapaxes(states, 0, 1).reshape(-1, *system.initial.shape)[:time]
         return states, _mismatch(starts, ends)
@@ -110,7 +107,7 @@ class MultipleShooting(ShootingSolver):
         return self._iterate(system, iterate.states + affine_scan(P, mismatch, backend=scan))
 
     def finish(self, system: System, iterate: Iterate) -> Array:
-        return self.path(system, iterate.states)[0]
+        return self.path(system, iterate.states, self.lanes(system))[0]
 
     def _iterate(self, system: System, starts: Array) -> Iterate:
         mismatch, P = self.linearise(system, starts)
@@ -148,30 +145,32 @@ class WarmStart(ShootingSolver):
     def init(self, system: System, guess: Array, scan: AbstractScan) -> Iterate:
         early = self._early(system, guess)
 
-        def parallel(starts: Array) -> tuple[Array, Array, Array]:
-            return starts, *self.path(system, starts)
+        def parallel(starts: Array, lanes: Any) -> tuple[Array, Array, Array]:
+            return starts, *self.path(system, starts, lanes)
 
-        def serial(_: Array) -> tuple[Array, Array, Array]:
+        def serial(_: Array, __: Any) -> tuple[Array, Array, Array]:
             states = system.rollout()
             starts = self.starts(system, states)
             return starts, states, jnp.zeros_like(starts)
 
+        # Outside the branch: there XLA would neither fuse it with the projection nor run it on several threads.
+        lanes = self.lanes(system)
         if not self.guard:
-            starts, states, mismatch = parallel(self._run_up(system, early[None])[0])
+            starts, states, mismatch = parallel(self._run_up(system, early[None])[0], lanes)
         else:
             # Other signs and sizes in every entry, so that no symmetry of the cell brings the two together.
             size = early[0].size
             other = (1.3 * jnp.cos(1.0 + 2.0 * jnp.arange(size, dtype=early.dtype))).reshape(early[0].shape)
             one, two = self._run_up(system, jnp.stack([early, early + other[None]]))
             apart = COALESCED_UNITS * jnp.finfo(one.dtype).eps * (1 + jnp.abs(one))
-            starts, states, mismatch = lax.cond((jnp.abs(one - two) <= apart).all(), parallel, serial, one)
+            starts, states, mismatch = lax.cond((jnp.abs(one - two) <= apart).all(), parallel, serial, one, lanes)
         return Iterate(states, system.norm(mismatch), (starts, mismatch))
 
     def step(self, system: System, iterate: Iterate, scan: AbstractScan) -> Iterate:
         starts, _ = iterate.carry
         mismatch, P = self.linearise(system, starts)
         starts = starts + affine_scan(P, mismatch, backend=scan)
-        states, mismatch = self.path(system, starts)
+        states, mismatch = self.path(system, starts, self.lanes(system))
         return Iterate(states, system.norm(mismatch), (starts, mismatch))
 
     def _early(self, system: System, guess: Array) -> Float[Array, "pieces ..."]:

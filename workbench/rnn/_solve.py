@@ -47,8 +47,8 @@ def solve(
     """All states of the recurrence h_t = f(h_{t-1}, x_t), t = 1..T, as the solution of one system of equations.
 
     `cell` with x (..., time, input_dim), any leading batch axes; or a plain function f(h, x, params) with x (time, ...)
-    and h0, both an array or a pytree of arrays. `solver` and `scan` are interchangeable: by default `Auto()` takes those
-    that are fastest here, and the result's `.solver` says why; beside another solver, `scan` is `TwoLevel()`. `guess`,
+    and h0, both an array or a pytree of arrays. `solver` and `scan` are interchangeable: by default `Auto()` takes the
+    fastest ones here, and the result's `.solver` says why; beside another solver, `scan` is `TwoLevel()`. `guess`,
     where the iteration starts: "input" (f(0, x_t), the paper's), "zeros", an array shaped like the states, or a
     callable (params, x, h0) -> such an array.
 

@@ -85,40 +85,37 @@ class Sequential(AbstractSolver):
 
 
 class IterativeSolver(AbstractSolver):
-    """A solver with the two options of every iteration: `steps`, exactly so many; `patience`, see `PATIENCE`."""
-
-    steps: int | None
-    patience: int | None
+    """A solver whose subclasses have the options of every iteration as fields: `steps`, exactly so many; `patience`."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "patience"):
-            if getattr(self, name) is not None:
-                check_integer(name, getattr(self, name), 1, "None or ")
+            value = getattr(self, name, None)
+            if value is not None:
+                check_integer(name, value, 1, "None or ")
 
     @property
     def fixed_steps(self) -> int | None:
-        return self.steps
+        return getattr(self, "steps", None)
 
     def terminate(self, iterate: Iterate, growth: Array, tolerance: Array) -> tuple[Array, Array]:
         converged, diverged = super().terminate(iterate, growth, tolerance)
-        if self.patience is None:
-            return converged, jnp.zeros_like(diverged)
-        return converged, growth >= self.patience
+        patience = getattr(self, "patience", PATIENCE)
+        return converged, jnp.zeros_like(diverged) if patience is None else growth >= patience
 
 
 class NewtonLike(IterativeSolver):
     """delta_t = A_t delta_{t-1} + r_t, delta_0 = 0;  h <- h + damping * delta: Newton's iteration, or with another A.
 
     The fixed point is the same for every A, and the first k states are exact after k iterations if damping = 1; the
-    nearer A is to the Jacobian, the fewer iterations. `Iterate.carry` is (residuals, A).
+    nearer A is to the Jacobian, the fewer iterations. `Iterate.carry` is (residuals, A). `damping` is a field of the
+    subclass.
     """
-
-    damping: float
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.damping <= 1:
-            raise ValueError(f"damping: {self.damping!r}, must be in (0, 1]")
+        damping = getattr(self, "damping", 1.0)
+        if not 0 < damping <= 1:
+            raise ValueError(f"damping: {damping!r}, must be in (0, 1]")
 
     @abstractmethod
     def evaluate(self, system: System, states: Array) -> tuple[Array, AbstractJacobian | None]:
@@ -131,7 +128,7 @@ class NewtonLike(IterativeSolver):
     def step(self, system: System, iterate: Iterate, scan: AbstractScan) -> Iterate:
         residuals, A = iterate.carry
         delta = residuals if A is None else affine_scan(A, residuals, backend=scan)
-        return self.init(system, iterate.states + jnp.asarray(self.damping, delta.dtype) * delta, scan)
+        return self.init(system, iterate.states + jnp.asarray(getattr(self, "damping", 1.0), delta.dtype) * delta, scan)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,12 +5,13 @@ files. The broken twin is judged against bytes that belong to other windows.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from workbench import data, lm, rnn
+from workbench.study import Outcome, mean_interval
 
 MIXERS = {
     "ParaGRU": lm.Recurrent(rnn.ParaGRU, heads=4, clip_at=0.5),
@@ -19,7 +20,8 @@ MIXERS = {
     "Mamba2": lm.SSD(heads=4, state_dim=16),
     "Transformer": lm.Attention(heads=4),
 }
-ITERATIONS = (1, 2, 3, 4)  # of Newton, for the training curves; 0 stands for the exact solution
+ITERATIONS = (0, 1, 2, 3, 4)  # of Newton, for the training curves; 0 stands for the exact solution
+EVERY = 10  # optimiser steps a compiled call, and between two points that are logged
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,14 +54,22 @@ class Compared:
     run: lm.Training
 
 
-def train(
-    budget: Budget,
-    mixer: lm.AbstractMixer,
-    seeds: Sequence[int],
-    report: Callable[[lm.Training], None],
-    folder: Path | None = None,
-) -> Compared:
-    """Train one model a seed on the standard library's sources, and judge it on files it has not seen."""
+def train(budget: Budget, mixer: lm.AbstractMixer, seeds: Sequence[int], log: Any, title: str) -> Compared:
+    """Train one model a seed on the standard library's sources, and judge it on files it has not seen.
+
+    Logs loss, iterations and residual of every tenth step under `title`; goes on from where it was interrupted.
+    """
+    told = 0
+
+    def report(run: lm.Training) -> None:
+        nonlocal told
+        for step in range(told, run.steps, EVERY):
+            last = slice(step, min(step + EVERY, run.steps))
+            metrics = {name: run.history[name][:, last].mean(1) for name in run.history if name != "gradient_norm"}
+            for name, values in metrics.items():
+                log.log(step=last.stop, **{f"{title}/{name}/{s}": float(v) for s, v in zip(seeds, values, strict=True)})
+        told = run.steps
+
     config = budget.config(mixer)
     run = lm.train(
         config,
@@ -67,13 +77,14 @@ def train(
         budget.steps,
         optimiser=budget.optimiser,
         seeds=seeds,
-        steps_per_call=10,
+        steps_per_call=EVERY,
         progress=report,
-        folder=folder,
+        folder=log.folder(title),
     )
     batch = lm.next_byte(data.stdlib_text(split="test").windows(budget.length + 1, 128, seed=0))
     others = batch._replace(labels=np.roll(batch.labels, 1, 0))
     bits, control = (run.evaluate(b).bits for b in (batch, others))
+    log.log(step=budget.steps, **{f"{title}/bits-per-byte/{s}": float(b) for s, b in zip(seeds, bits, strict=True)})
     return Compared(bits, control, lm.count_parameters(config), run)
 
 
@@ -81,3 +92,56 @@ def with_iterations(count: int) -> lm.Recurrent:
     """ParaGRU solved by exactly `count` Newton iterations, or exactly (0)."""
     solver = rnn.Newton(steps=count) if count else rnn.Sequential()
     return dataclasses.replace(MIXERS["ParaGRU"], solver=solver)
+
+
+def claims(budget: Budget, compared: Mapping[str, Compared]) -> dict[str, Outcome]:
+    """The order of the models by bits a byte, and the iterations that the trained recurrences need.
+
+    The broken twins: every model as bad as when it answers for other windows; Jacobi's iterations for Newton's.
+    """
+    order = ("Mamba2", "Transformer", "ParaLSTM", "ParaGRU")
+    conditions = {
+        "bytes": budget.batch * budget.length * budget.steps,
+        **{f"parameters of {model}": found.parameters for model, found in compared.items()},
+        **{f"bits a byte of {model}": _interval(found.bits) for model, found in compared.items()},
+    }
+    ours = {model: compared[model].bits for model in order}
+    outcomes = {
+        "lm.400m.order": Outcome(ours, None, dict(zip(order, reversed(ours.values()), strict=True)), conditions)
+    }
+    for model in ("ParaGRU", "ParaLSTM"):
+        newton, jacobi = iterations_when_trained(compared[model], budget)
+        outcomes[f"iterations.trained.{model.lower()}"] = Outcome(newton, None, jacobi, conditions)
+    return outcomes
+
+
+def truncation_claims(by_iterations: Mapping[int, Compared]) -> dict[str, Outcome]:
+    """How far training with three iterations ends from training with the exact solution; one iteration is the twin."""
+    exact = by_iterations[0].bits
+    away = {k: np.abs(found.bits - exact) for k, found in by_iterations.items() if k}
+    note = "distance in bits a byte after training: " + ", ".join(f"K = {k}: {d.max():.2g}" for k, d in away.items())
+    return {"iterations.training.paragru": Outcome(away[3], None, away[1], note=note)}
+
+
+def iterations_when_trained(compared: Compared, budget: Budget) -> tuple[np.ndarray, np.ndarray]:
+    """Newton iterations, and Jacobi's, that the recurrences of each trained model need on held-out text: (seeds,) each.
+
+    The largest over layers and sequences; infinite where they do not get there.
+    """
+    batch = lm.next_byte(data.stdlib_text(split="test").windows(budget.length + 1, 16, seed=1))
+    counts = []
+    for solver in (rnn.Newton(), rnn.Jacobi()):
+        mixer = dataclasses.replace(compared.run.config.mixer, solver=solver, scan=rnn.TwoLevel())
+        config = dataclasses.replace(compared.run.config, mixer=mixer)
+        stats = [lm.forward(config, compared.run.model(s), batch.tokens).stats for s in compared.run.seeds]
+        counts.append(np.asarray([_most(s) for s in stats]))
+    return counts[0], counts[1]
+
+
+def _most(stats: lm.SolveStats) -> float:
+    return float(stats.iterations.max()) if bool(stats.converged.all()) else float("inf")
+
+
+def _interval(samples: np.ndarray) -> str:
+    known = mean_interval(samples)
+    return f"{known.value:.3f} ({known.lo:.3f} to {known.hi:.3f})"

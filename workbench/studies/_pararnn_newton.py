@@ -1,7 +1,7 @@
 """What the study of ParaRNN measures on one recurrence: residuals by iteration and length, gradients, structure.
 
-Newton and its broken twins are solver objects of `workbench.rnn`; they are stepped by hand here, because the residual
-is wanted at every time. An iterate at time t depends on earlier times only, so one long run holds every shorter one.
+Solvers are stepped by hand here, because the residual is wanted at every time. An iterate at time t depends on earlier
+times only, so one long run holds every shorter one.
 """
 
 import dataclasses
@@ -15,17 +15,8 @@ from jaxtyping import Array, DTypeLike, Float
 
 from workbench import data, rnn
 
+CELLS = ("ParaGRU", "ParaLSTM")
 SCAN = rnn.TwoLevel(chunk=64)
-
-
-@dataclasses.dataclass(frozen=True)
-class Jacobi(rnn.Newton):
-    """Newton that has lost its Jacobian (A = 0): h_t <- f(h_{t-1}, x_t), all t at once. The negative control."""
-
-    def step(self, system: rnn.System, iterate: rnn.Iterate, scan: rnn.AbstractScan) -> rnn.Iterate:
-        states = iterate.states + iterate.carry[0]
-        residuals, J = system.evaluate(states)
-        return rnn.Iterate(states, system.norm(residuals), (residuals, J))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,14 +5,16 @@ against the answers to other strings, which no model can know.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from workbench import lm, rnn
 from workbench.lm import tasks
+from workbench.study import Outcome
 
+PARITY, MQAR, K_HOP, CYCLE, MODULAR, A5 = "parity", "mqar", "k-hop", "cycle-navigation", "modular-arithmetic", "a5"
 HELD_OUT = 256  # strings that decide; as many others tell when training may stop
 
 
@@ -42,6 +44,24 @@ MODELS = {
     "linear GRU": lm.Recurrent(rnn.LinearGRU),
     "Mamba2": lm.SSD(heads=4, state_dim=16),
     "Transformer": lm.Attention(heads=4),
+}
+
+
+SETTINGS = {
+    PARITY: Setting(tasks.Parity(), ((0, 20), (250, 100)), 600, batch=8, learning_rate=5e-3),
+    MQAR: Setting(tasks.MQAR(), 64, 1500, bare=False),
+    K_HOP: Setting(tasks.KHop(), 32, 1500, bare=False),
+    CYCLE: Setting(tasks.CycleNavigation(), ((0, 12), (500, 40)), 1000),
+    MODULAR: Setting(tasks.ModularArithmetic(), ((0, 9), (500, 31)), 1000),
+    A5: Setting(tasks.A5(), ((0, 4), (500, 8), (1000, 12)), 2000),
+}
+SYNTHETIC = (PARITY, MQAR, K_HOP)
+STATE_TRACKING = (CYCLE, MODULAR, A5)
+BELOW = {  # what the paper prints far below 100 %: there a model that learns everything is the broken twin
+    *((PARITY, model) for model in ("Mamba2", "Transformer")),
+    *((task, "Mamba2") for task in STATE_TRACKING),
+    *((A5, model) for model in ("ParaLSTM", "ParaGRU")),
+    (MODULAR, "ParaGRU"),
 }
 
 
@@ -84,3 +104,43 @@ def learn(
     )
     others = lm.Batch(test.tokens, np.roll(test.labels, 1, 0), test.mask & np.roll(test.mask, 1, 0))
     return Learned(100 * run.evaluate(test).accuracy, 100 * run.evaluate(others).accuracy, run.steps)
+
+
+def claims(learned: Mapping[str, Mapping[str, Learned]]) -> dict[str, Outcome]:
+    """An outcome for each printed cell that was run, and for the order of the models.
+
+    The broken twin of a model that is to learn a task is its own answers held against other strings; of one that is
+    not to, a dense GRU.
+    """
+    outcomes = {}
+    for task, by_model in learned.items():
+        for model, result in by_model.items():
+            dense = by_model.get("dense GRU")
+            control = dense.accuracy if dense is not None and (task, model) in BELOW else result.control
+            conditions = {"length": SETTINGS[task].longest, "batch": SETTINGS[task].batch, "steps": result.steps}
+            outcomes |= dict.fromkeys(keys(task, model), Outcome(result.accuracy, None, control, conditions))
+        outcomes |= _orders(task, {model: result.accuracy for model, result in by_model.items()})
+    return outcomes
+
+
+def keys(task: str, model: str) -> list[str]:
+    """The claims that a cell of the table answers."""
+    if model in ("linear GRU", "dense LSTM"):
+        return []  # not in the paper's tables
+    if task in STATE_TRACKING:
+        name = {"dense GRU": "dense-gru-or-lstm"}.get(model, model.lower())
+        return [] if model == "Transformer" else [f"state-tracking.{task}.{name}"]
+    if model == "dense GRU":
+        return []
+    tables = (".table-1", ".table-6") if (task, model) == (PARITY, "Mamba2") else ("",)
+    return [f"synthetic.{task}.{model.lower()}{table}" for table in tables]
+
+
+def _orders(task: str, accuracy: Mapping[str, np.ndarray]) -> dict[str, Outcome]:
+    """Who leads whom; in the broken twin the leader is as good as the last one."""
+    compared = {PARITY: ("ParaGRU", "linear GRU"), A5: ("dense GRU", "ParaLSTM", "ParaGRU", "Mamba2")}.get(task)
+    if compared is None or not set(compared) <= set(accuracy):
+        return {}
+    ours = {model: accuracy[model] for model in compared}
+    key = "synthetic.parity.order" if task == PARITY else f"state-tracking.{task}.order"
+    return {key: Outcome(ours, control=ours | {compared[0]: accuracy[compared[-1]]})}

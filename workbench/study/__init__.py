@@ -9,6 +9,7 @@ presets and `run(config, log)`, which returns one `Outcome` for each claim key t
 from workbench.study._checks import KINDS as KINDS
 from workbench.study._checks import Check as Check
 from workbench.study._checks import Tolerance as Tolerance
+from workbench.study._checks import mean_interval as mean_interval
 from workbench.study._claim import Claim as Claim
 from workbench.study._claim import Paper as Paper
 from workbench.study._load import ClaimError as ClaimError

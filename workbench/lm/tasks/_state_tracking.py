@@ -124,19 +124,28 @@ class ModularArithmetic(StateTracking):
 class A5(StateTracking):
     """The word problem of A5, the 60 even permutations of 5 things: which permutation is the product so far?
 
-    Token g is the g-th even permutation in lexicographic order (0: the identity), as a map i -> p_i. The label is the
-    number of x_t after ... after x_1: the first token acts first. A5 is not solvable, so that its word problem is
-    complete for NC1: no diagonal or linear recurrence of fixed depth tracks it (Merrill et al., arXiv 2404.08819).
+    Permutations i -> p_i are numbered in lexicographic order (0: the identity). The label is the number of x_t after
+    ... after x_1: the first token acts first. Tokens are all 60, each its own number, or with `generators` two that
+    generate the group: token 0 the five-cycle (1, 2, 3, 4, 0), token 1 the three-cycle (1, 2, 0, 3, 4); the same 60
+    states with less to learn by heart. A5 is not solvable, so its word problem is complete for NC1: no diagonal linear
+    recurrence of fixed depth tracks it at all lengths (Merrill et al., arXiv 2404.08819).
     """
+
+    generators: bool = False
 
     symbols: ClassVar[int] = 60
     states: ClassVar[int] = 60
 
+    @property
+    def vocab(self) -> int:
+        return 2 if self.generators else self.symbols
+
     def sample(self, rng: np.random.Generator, batch: int, length: int) -> Batch:
-        tokens, after = rng.integers(0, 60, (batch, length)), after_table()
+        tokens, after = rng.integers(0, self.vocab, (batch, length)), after_table()
+        moves = np.array([_number((1, 2, 3, 4, 0)), _number((1, 2, 0, 3, 4))])[tokens] if self.generators else tokens
         products, product = np.empty_like(tokens), np.zeros(batch, np.int64)
         for t in range(length):
-            product = after[tokens[:, t], product]
+            product = after[moves[:, t], product]
             products[:, t] = product
         return self._batch(tokens, products)
 
@@ -158,3 +167,7 @@ def after_table() -> np.ndarray:
     table = np.vectorize(numbers.__getitem__)((products * base).sum(-1))
     table.setflags(write=False)
     return table
+
+
+def _number(permutation: tuple[int, ...]) -> int:
+    return elements().tolist().index(list(permutation))
