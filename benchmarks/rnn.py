@@ -13,6 +13,7 @@ with the reason.
 
 import argparse
 import contextlib
+import math
 import os
 import random
 import shutil
@@ -220,7 +221,7 @@ def _turns(
 
 
 def _turns_of(second_s: float, rounds: int) -> int:
-    """Fewer turns for what takes long, none above `wire.LONG_S`: the call that was made counts. The result says how many."""
+    """Fewer turns for what takes long; none above `wire.LONG_S`, where the call already made is the measurement."""
     if second_s > wire.LONG_S:
         return 0
     return min(rounds, 15 if second_s < 0.3 else 7 if second_s < 1.5 else 3)
@@ -283,7 +284,16 @@ def _keep(
     }
     told |= {"agreement": figures.agreement(rows), "not_on_a_cpu": methods.NOT_HERE}
     told |= {"rows": rows, "skipped": skipped}
-    return keep("rnn", told, ("jax", "jaxlib", "numpy"))
+    return keep("rnn", _finite(told), ("jax", "jaxlib", "numpy"))
+
+
+def _finite(told: Any) -> Any:
+    """The same with None for what is no number: a diverged solver's residual is nan, which JSON does not have."""
+    if isinstance(told, dict):
+        return {name: _finite(value) for name, value in told.items()}
+    if isinstance(told, list | tuple):
+        return [_finite(value) for value in told]
+    return None if isinstance(told, float) and not math.isfinite(told) else told
 
 
 if __name__ == "__main__":

@@ -16,16 +16,19 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # Seconds of test time that each room may take, on two cores; the summary tells what it took.
 BUDGET_S = {
-    "apps": 30,
+    "apps": 60,
+    "benchmarks": 15,
+    "hardware": 60,
+    "lm": 120,
     "data": 30,
     "notebooks": 180,
     "repository": 120,
     "reproduce": 60,
-    "rnn": 300,
+    "rnn": 600,
     "store": 90,
     "studies": 45,
     "study": 15,
-    "ui": 180,
+    "ui": 300,
     "command": 120,
 }
 

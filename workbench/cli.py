@@ -193,7 +193,7 @@ class Export:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Keep a finished run as one file in the store's `evidence/`, to be committed: long runs, runs on other hardware."""
+    """Keep a finished run as one file in the store's `evidence/`, to be committed: a long run, other hardware."""
 
     run: tyro.conf.Positional[str]
     """The run's id, or its end."""

@@ -63,7 +63,7 @@ def test_the_crossover_is_where_both_take_as_long():
 
 
 def test_the_fit_matches_its_two_rows_and_says_that_it_is_one():
-    fit = _cost.fit()
+    fit = _cost.fit_cost()
     assert [(row.name.split(",")[0], row.published) for row in fit.fitted] == [("ParaGRU", 447), ("ParaLSTM", 665)]
     assert max(abs(row.error) for row in fit.fitted) < 1e-6
     assert set(fit.assumed) >= {"lanes", "level_s", "launch_s"}
@@ -75,7 +75,7 @@ def test_the_fit_matches_its_two_rows_and_says_that_it_is_one():
 
 def test_only_the_ratio_is_identified():
     """Another assumption about the lanes moves the fitted overhead, and neither the fitted rows nor the shape."""
-    few, many = _cost.fit(lanes=1024), _cost.fit(lanes=65536)
+    few, many = _cost.fit_cost(lanes=1024), _cost.fit_cost(lanes=65536)
     assert few.models["ParaGRU"].step_overhead_s < many.models["ParaGRU"].step_overhead_s / 5
     assert [row.modelled for row in few.fitted] == pytest.approx([row.modelled for row in many.fitted])
 
@@ -90,7 +90,7 @@ def test_held_out_shape_of_deer():
 
 def test_held_out_ratios_are_told_though_they_are_missed():
     """The order holds, the size does not: whole cells in array operations cost less than three kernels' bytes."""
-    rows = {row.name: row for row in _cost.fit().held_out}
+    rows = {row.name: row for row in _cost.fit_cost().held_out}
     assert rows["fused ParaLSTM over fused ParaGRU"].modelled > 1
     assert abs(rows["fused ParaLSTM over fused ParaGRU"].error) < 0.4
     assert rows["assembled over fused, ParaLSTM"].modelled > rows["assembled over fused, ParaGRU"].modelled > 1
@@ -104,7 +104,7 @@ def test_a_faster_device_is_faster():
 @pytest.mark.parametrize("lanes", [0, 1.5, True])
 def test_lanes_at_the_door(lanes):
     with pytest.raises(ValueError, match="lanes"):
-        _cost.fit(lanes=lanes)
+        _cost.fit_cost(lanes=lanes)
 
 
 def test_parameters_at_the_door():

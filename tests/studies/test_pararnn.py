@@ -33,7 +33,7 @@ SMALL = pararnn.Config(
     speed_repeats=2,
     task_steps=50,
     budget=lm.Budget(layers=1, hidden_dim=16, batch=2, length=16, steps=10),
-    sweep=sweep.Sweep(dim=4, lengths=(8, 16, 32), gains=(0.3, 0.6, 3.0), seeds=(0, 1)),
+    networks=sweep.Sweep(dim=4, lengths=(8, 16, 32), gains=(0.3, 0.6, 3.0), seeds=(0, 1)),
 )
 
 
@@ -230,7 +230,9 @@ def test_each_printed_cell_of_the_tables_is_answered_once(claims):
     table = {task: {model: tasks.keys(task, model) for model in tasks.MODELS} for task in tasks.SETTINGS}
     answered = [key for by_model in table.values() for keys in by_model.values() for key in keys]
     assert len(answered) == len(set(answered))
-    printed = {key for key in claims if key.startswith(("synthetic.", "state-tracking.")) and not key.endswith(".order")}
+    printed = {
+        key for key in claims if key.startswith(("synthetic.", "state-tracking.")) and not key.endswith(".order")
+    }
     assert set(answered) == printed
 
 
@@ -269,6 +271,6 @@ def test_another_published_figure_or_tolerance_turns_the_verdict(tmp_path, claim
 def test_the_presets_differ_in_scale_and_share_their_seeds():
     quick, full = pararnn.PRESETS["quick"], pararnn.PRESETS["full"]
     assert quick.seeds == full.seeds == (0, 1, 2, 3, 4)
-    assert replace(full, tasks=quick.tasks, budget=None, sweep=quick.sweep, speed_repeats=5) == quick
+    assert replace(full, tasks=quick.tasks, budget=None, networks=quick.networks, speed_repeats=5) == quick
     assert dict(quick.tasks).keys() <= dict(full.tasks).keys()
     assert Path(TOML).with_suffix(".py").exists()

@@ -9,9 +9,13 @@ from workbench.rnn._cells import LinearGRU as LinearGRU
 from workbench.rnn._cells import MinLSTM as MinLSTM
 from workbench.rnn._cells import ParaGRU as ParaGRU
 from workbench.rnn._cells import ParaLSTM as ParaLSTM
+from workbench.rnn._certify import Certificate as Certificate
+from workbench.rnn._conditioning import Conditioning as Conditioning
+from workbench.rnn._conditioning import conditioning as conditioning
+from workbench.rnn._conditioning import exponents as exponents
 from workbench.rnn._cost import GpuModel as GpuModel
 from workbench.rnn._cost import crossover as crossover
-from workbench.rnn._cost import fit as fit_cost
+from workbench.rnn._cost import fit_cost as fit_cost
 from workbench.rnn._dense_cells import GRU as GRU
 from workbench.rnn._dense_cells import LSTM as LSTM
 from workbench.rnn._dense_cells import RNN as RNN
@@ -20,10 +24,6 @@ from workbench.rnn._elk import Elk as Elk
 from workbench.rnn._fixed_point import Jacobi as Jacobi
 from workbench.rnn._fixed_point import Picard as Picard
 from workbench.rnn._fixed_point import QuasiNewton as QuasiNewton
-from workbench.rnn._certify import Certificate as Certificate
-from workbench.rnn._conditioning import Conditioning as Conditioning
-from workbench.rnn._conditioning import conditioning as conditioning
-from workbench.rnn._conditioning import exponents as exponents
 from workbench.rnn._function import Function as Function
 from workbench.rnn._fused import FusedNewton as FusedNewton
 from workbench.rnn._jacobian import AbstractJacobian as AbstractJacobian

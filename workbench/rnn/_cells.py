@@ -99,7 +99,7 @@ class GatedCell(InputCell):
 
     def step_and_jacobian(self, params: Params, h: Array, u: Array) -> tuple[Array, AbstractJacobian]:
         gates = [u[..., i, :] for i in range(self.gates)]
-        # To the full shape in one go: the gradient is then one sum over all axes; one an axis is 10 times slower on CPU.
+        # To the full shape in one go: the gradient is then one sum over all axes; one an axis is 10x slower on CPU.
         weights = [jnp.broadcast_to(a, gates[0].shape) for name in self.recurrent for a in params[name]]
         if len(self.state_shape) == 1:
             (new,), (d,) = self.channelwise(weights, [h], gates)

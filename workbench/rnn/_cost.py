@@ -152,7 +152,7 @@ def unfused(name: str, device: hardware.DeviceSpec, step_overhead_s: float) -> G
     )
 
 
-def fit(device: hardware.DeviceSpec | None = None, *, lanes: int = ASSUMED_LANES) -> Fit:
+def fit_cost(device: hardware.DeviceSpec | None = None, *, lanes: int = ASSUMED_LANES) -> Fit:
     """Fit `step_overhead_s` = n_kernels * t_launch of each cell on its published speed-up (447x, 665x) at T = 512.
 
     Each row fixes one parameter, given the parallel time that the data sheet and the assumptions give; only the ratio

@@ -91,7 +91,7 @@ def train(budget: Budget, mixer: lm.AbstractMixer, seeds: Sequence[int], log: An
 def with_iterations(count: int) -> lm.Recurrent:
     """ParaGRU solved by exactly `count` Newton iterations, or exactly (0)."""
     solver = rnn.Newton(steps=count) if count else rnn.Sequential()
-    return dataclasses.replace(MIXERS["ParaGRU"], solver=solver)
+    return lm.Recurrent(rnn.ParaGRU, heads=4, clip_at=0.5, solver=solver)
 
 
 def claims(budget: Budget, compared: Mapping[str, Compared]) -> dict[str, Outcome]:
@@ -131,14 +131,17 @@ def iterations_when_trained(compared: Compared, budget: Budget) -> tuple[np.ndar
     batch = lm.next_byte(data.stdlib_text(split="test").windows(budget.length + 1, 16, seed=1))
     counts = []
     for solver in (rnn.Newton(), rnn.Jacobi()):
-        mixer = dataclasses.replace(compared.run.config.mixer, solver=solver, scan=rnn.TwoLevel())
-        config = dataclasses.replace(compared.run.config, mixer=mixer)
-        stats = [lm.forward(config, compared.run.model(s), batch.tokens).stats for s in compared.run.seeds]
-        counts.append(np.asarray([_most(s) for s in stats]))
+        mixer = compared.run.config.mixer
+        assert isinstance(mixer, lm.Recurrent)
+        solved = dataclasses.replace(mixer, solver=solver, scan=rnn.TwoLevel())
+        config = dataclasses.replace(compared.run.config, mixer=solved)
+        counts.append(np.asarray([_most(config, compared.run.model(s), batch) for s in compared.run.seeds]))
     return counts[0], counts[1]
 
 
-def _most(stats: lm.SolveStats) -> float:
+def _most(config: lm.Config, params: Any, batch: lm.Batch) -> float:
+    stats = lm.forward(config, params, batch.tokens).stats
+    assert stats is not None
     return float(stats.iterations.max()) if bool(stats.converged.all()) else float("inf")
 
 

@@ -178,16 +178,15 @@ def depth_ratio(iterations: Any, length: Any) -> np.ndarray:
 
 
 def log_points(log: Any, points: Points) -> None:
-    """A row a gain (the step is its place): iterations and exponent of each solver, length and seed."""
-    for step, g in enumerate(np.unique(points["g"])):
-        metrics = {"g": float(g)}
-        mine = select(points, g=g)
-        for solver, length, seed, rate, count in zip(
-            *(mine[name] for name in ("solver", "length", "seed", "lyapunov", "iterations")), strict=True
-        ):
-            metrics[f"iterations/{solver}/{length}/{seed}"] = float(count)
-            metrics[f"lyapunov/{length}/{seed}"] = float(rate)
-        log.log(step=step, **metrics)
+    """A row a run, the step is its place: gain, length, seed, exponent, and iterations by solver (nan: not solved)."""
+    by_solver = {name: select(points, solver=name) for name in dict.fromkeys(points["solver"].tolist())}
+    first = next(iter(by_solver.values()))
+    columns = {f"sweep/{name}": first[column] for name, column in (("gain", "g"), ("lyapunov", "lyapunov"))}
+    columns |= {f"sweep/{name}": first[name].astype(float) for name in ("length", "seed")}
+    for name, mine in by_solver.items():
+        columns[f"sweep/iterations/{name}"] = np.where(mine["converged"], mine["iterations"], np.nan)
+    for step in range(first["g"].size):
+        log.log(step=step, **{name: float(values[step]) for name, values in columns.items()})
 
 
 def growth_with_length(points: Points, g: float, solver: str = "newton") -> dict[str, np.ndarray]:

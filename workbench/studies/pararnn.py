@@ -1,4 +1,4 @@
-"""ParaRNN (arXiv 2510.21450) on a CPU: how fast Newton converges and where it ends, what it is worth, what can be learned."""
+"""ParaRNN (arXiv 2510.21450) on a CPU: how fast Newton converges, where it ends, what it is worth, what is learned."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -15,6 +15,7 @@ from workbench.studies import _pararnn_newton as newton
 from workbench.studies import _pararnn_speed as speed
 from workbench.studies import _pararnn_sweep as sweep
 from workbench.studies import _pararnn_tasks as tasks
+from workbench.studies import _pararnn_theory as theory
 from workbench.study import Outcome
 
 CELLS = newton.CELLS
@@ -41,7 +42,7 @@ class Config:
     tasks: tuple[tuple[str, tuple[str, ...]], ...] = ((tasks.PARITY, ("ParaGRU", "ParaLSTM", "linear GRU")),)
     task_steps: int | None = None
     budget: lm.Budget | None = None
-    sweep: sweep.Sweep = sweep.QUICK
+    networks: sweep.Sweep = sweep.QUICK
 
 
 PRESETS = {
@@ -50,7 +51,7 @@ PRESETS = {
         speed_repeats=30,
         tasks=tuple((task, tuple(tasks.MODELS)) for task in tasks.SETTINGS),
         budget=lm.Budget(),
-        sweep=sweep.FULL,
+        networks=sweep.FULL,
     ),
 }
 
@@ -60,7 +61,7 @@ def run(config: Config, log: Any) -> dict[str, Outcome]:
     x = newton.inputs(config.batch, max(config.lengths), config.hidden_dim, config.seeds[0])
     jobs: dict[Any, Callable[[], Any]] = {
         "structure": lambda: convergence.structure(config),
-        "where Newton ends": lambda: sweep.outcomes(config.sweep, log),
+        "where Newton ends": lambda: theory.outcomes(config.networks, log),
         **{("iterations", name): partial(convergence.iterations, config, log, name, x) for name in CELLS},
         **{("exactness", name): partial(convergence.exactness, config, log, name, x) for name in CELLS},
         **{
@@ -68,6 +69,7 @@ def run(config: Config, log: Any) -> dict[str, Outcome]:
         },
     }
     if config.budget is not None:
+        jobs["further limits"] = lambda: theory.further(log)
         jobs |= {("bytes", model): partial(train, config, log, model) for model in lm.MIXERS}
         jobs |= {("Newton iterations", k): partial(train_with, config, log, k) for k in lm.ITERATIONS}
     alone = {("seconds", name): partial(speed_up, config, log, name) for name in CELLS}  # for the clock's sake
@@ -100,6 +102,7 @@ def claims(config: Config, found: Mapping[Any, Any]) -> dict[str, Outcome]:
     for name in CELLS:
         outcomes |= found["exactness", name] | found["seconds", name]
     if config.budget is not None:
+        outcomes |= found["further limits"]
         outcomes |= lm.claims(config.budget, {model: found["bytes", model] for model in lm.MIXERS})
         outcomes |= lm.truncation_claims({k: found["Newton iterations", k] for k in lm.ITERATIONS})
     return outcomes
