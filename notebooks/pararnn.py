@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # ParaRNN, claim by claim
+# # When does parallel-in-time pay?
 #
 # *Danieli, Rodríguez, Sarabia, Suau, Zappella: ParaRNN: Unlocking Parallel Training of Nonlinear RNNs for Large Language
 # Models, 2025, [arXiv 2510.21450](https://arxiv.org/abs/2510.21450).*
@@ -21,7 +21,7 @@
 # each iteration is a linear recurrence, which a parallel scan solves; and because the cells are built so that
 # $\partial f/\partial h$ is diagonal (ParaGRU) or made of 2×2 blocks (ParaLSTM), the scan is cheap. Four questions:
 # how many iterations does it take, is the answer the same, is it faster, and can such cells still do what linear ones
-# cannot?
+# cannot? And one question over them all: *when does it pay?*
 
 # %%
 import time
@@ -143,10 +143,11 @@ pl.DataFrame(
 # a device on which $T \cdot N$ is far below what fills it.
 
 # %% [markdown]
-# ## What can such cells learn?
+# ### What the paper's ratio is made of
 #
-# Parity of a bit string is what a linear recurrence of this kind cannot track. The study trains both on five seeds; here
-# are its accuracies by step, read from the store, with everything else that was found.
+# The study times the same states five ways. Each bar of this chain is the factor from one way to the next: what slicing
+# costs, what dispatching a step costs, what XLA gains by compiling the loop into one kernel, and, last, what Newton's
+# method itself gains or loses. The dashboard draws it on the page *Parallel RNNs*; here are the numbers of the newest run.
 
 # %%
 log = store.open()
@@ -156,24 +157,133 @@ if rows["run_id"].drop_nulls().is_empty():
 
     rows = workbench.reproduce(["pararnn"])
     log.refresh()
-run_id = rows["run_id"].drop_nulls()[0]
+timed = log.sql(
+    """
+    select split_part(name, '/', 3) as cell, split_part(name, '/', 2) as way, median(value) as seconds
+    from metrics
+    where name like 'seconds/%' and run_id = (select max(run_id) from metrics where name like 'seconds/%')
+    group by all
+    order by cell, seconds desc
+    """
+)
+timed.with_columns(
+    (pl.col("seconds").first().over("cell") / pl.col("seconds")).alias("times as fast as the slowest"),
+    (pl.col("seconds").filter(pl.col("way") == "scan").first().over("cell") / pl.col("seconds")).alias(
+        "times as fast as lax.scan"
+    ),
+)
+
+# %% [markdown]
+# ### What would a GPU do?
+#
+# A cost model with two unknowns, the launches a step of each cell, **fitted** on the two figures that the paper prints
+# (665× and 447× at 512 steps on an A100). What it was not fitted on is listed beside its prediction. The curves show why
+# the answer to "is it faster" is a size: the ratio rises with the length while launches dominate, and saturates where
+# steps × lanes fill the card.
+
+# %%
+fitted = rnn.fit_cost()
+print(fitted)
+
+# %%
+lengths = 2 ** np.arange(6, 21)
+hv.Overlay(
+    [
+        hv.Curve(
+            (lengths, np.asarray(rnn.speed_up(fitted.models["ParaGRU"], lengths, lanes))),
+            "steps",
+            "speed-up over step by step (modelled)",
+            label=f"{lanes:,} lanes",
+        ).opts(color=colour, line_width=2)
+        for lanes, colour in zip((64, 1024, 16384, 262144), display.CATEGORICAL, strict=False)
+    ]
+    + [hv.HLine(1).opts(color="#1A1A1A", line_dash="dashed", line_width=1)]
+).opts(
+    logx=True,
+    logy=True,
+    width=700,
+    height=350,
+    legend_position="right",
+    title="ParaGRU on an A100, a model fitted on two published figures",
+)
+
+# %% [markdown]
+# ### What pays here?
+#
+# `rnn.Auto()`, the default, answers from what was measured on this machine (`workbench calibrate`; before that, from
+# facts that ship with the package, and it says which).
+
+# %%
+tiny = rnn.ParaGRU(input_dim=1, hidden_dim=1)
+for length in (512, 131_072):
+    result = rnn.solve(tiny, tiny.init(jax.random.key(0)), jax.random.normal(jax.random.key(1), (1, length, 1)))
+    print(f"{length:7,} steps: {result.solver}")
+
+# %% [markdown]
+# ## Where does it end?
+#
+# Newton's method parallelises what is predictable. For random networks $s' = g W \tanh(s) + u$ the gain $g$ leads from
+# contraction into chaos; the largest Lyapunov exponent $\lambda$ tells the two apart. Every point is one network and one
+# length; the shaded part is where a solution in double precision can be expected.
+
+# %%
+sweep = log.sql(
+    """
+    select step, name, value from metrics
+    where name like 'sweep/%' and run_id = (select max(run_id) from metrics where name like 'sweep/%')
+    """
+).pivot(on="name", index="step", values="value")
+solvers = [name.removeprefix("sweep/iterations/") for name in sweep.columns if name.startswith("sweep/iterations/")]
+points = pl.concat(
+    [
+        sweep.select(
+            pl.lit(solver).alias("solver"),
+            pl.col("sweep/gain").alias("g"),
+            pl.col("sweep/length").cast(pl.Int64).alias("length"),
+            pl.col("sweep/seed").cast(pl.Int64).alias("seed"),
+            pl.col("sweep/lyapunov").alias("lyapunov"),
+            pl.col(f"sweep/iterations/{solver}").fill_nan(None).is_not_null().alias("converged"),
+            pl.col(f"sweep/iterations/{solver}").fill_nan(None).fill_null(200.0).alias("iterations"),
+        )
+        for solver in solvers
+    ]
+)
+columns = {name: points[name].to_numpy() for name in points.columns}
+rnn.plot_iterations(columns)
+
+# %% [markdown]
+# A single solve can be held against the same theory: `certify` says how far its states may be from the solution, whether
+# the recurrence was predictable, and what the theory says about the conditioning of the system.
+
+# %%
+rnn.solve(cell, params, line, solver=rnn.Newton()).certify()
+
+# %% [markdown]
+# ## What can such cells learn?
+#
+# Parity of a bit string is what a linear recurrence of this kind cannot track. The study trains both on five seeds; here
+# are its accuracies by step, read from the store, with everything else that was found.
+
+# %%
+run_id = log.sql("select max(run_id) as run from metrics where name like 'accuracy/parity/%'")["run"][0]
 accuracy = log.sql(
     """
-    select split_part(name, '/', 1) as model, step, avg(value) as mean, min(value) as lo, max(value) as hi
+    select split_part(name, '/', 3) as model, step, avg(value) as mean, min(value) as lo, max(value) as hi
     from metrics
-    where run_id = ? and name like 'accuracy%/paragru/%'
+    where run_id = ? and name like 'accuracy/parity/%'
     group by all
     order by all
     """,
     [run_id],
 )
 labels = {
-    "accuracy": ("ParaGRU", display.PALETTE["measured"]),
-    "accuracy-linear": ("linear twin", display.PALETTE["baseline"]),
+    "paragru": ("ParaGRU", display.PALETTE["measured"]),
+    "paralstm": ("ParaLSTM", display.CATEGORICAL[1]),
+    "linear-gru": ("linear GRU", display.PALETTE["baseline"]),
 }
 layers = []
 for (model,), group in accuracy.group_by(["model"], maintain_order=True):
-    label, colour = labels[model]
+    label, colour = labels.get(model, (model, display.PALETTE["baseline"]))
     columns = [group[c].to_numpy() for c in ("step", "mean", "lo", "hi")]
     band = (columns[0], columns[2], columns[3])
     layers.append(hv.Area(band, "optimiser step", ["lowest", "highest"]).opts(color=colour, alpha=0.2, line_alpha=0))

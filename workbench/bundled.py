@@ -1,7 +1,7 @@
 """Finds the folders that travel with the package: pages, notebooks, SQL and the benchmarks' results.
 
 In a checkout they lie beside the package (`apps/`, `notebooks/`, `store/sql/`, `benchmarks/results/`); a wheel carries
-them inside itself. Both are found by the same call, so nothing else needs to know which kind of installation it runs in.
+them inside itself. Both are found by the same call, so nothing else needs to know which kind it runs in.
 """
 
 from pathlib import Path

@@ -16,6 +16,7 @@ from workbench.rnn._conditioning import exponents as exponents
 from workbench.rnn._cost import GpuModel as GpuModel
 from workbench.rnn._cost import crossover as crossover
 from workbench.rnn._cost import fit_cost as fit_cost
+from workbench.rnn._cost import speed_up as speed_up
 from workbench.rnn._dense_cells import GRU as GRU
 from workbench.rnn._dense_cells import LSTM as LSTM
 from workbench.rnn._dense_cells import RNN as RNN

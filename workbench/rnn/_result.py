@@ -55,8 +55,9 @@ class Status:
 class Stats:
     """Statistics, a sequence each; they are data, without derivatives.
 
-    `iterations`; `residual`, the final max|f(h_{t-1}, x_t) - h_t|; `history`, (*batch, max_steps + 1), that residual
-    after every iteration, 0 included, nan where there was none. `error_bound`, `lyapunov` and `conditioning` are
+    `iterations`; `residual`, the final max|f(h_{t-1}, x_t) - h_t| (where time is cut into chunks, the mismatch at their
+    joints: inside them the equations hold by construction); `history`, (*batch, max_steps + 1), that residual after
+    every iteration, 0 included, nan where there was none. `error_bound`, `lyapunov` and `conditioning` are
     computed on access; `Trajectory.certify()` puts all of them together.
     """
 
