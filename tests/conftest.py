@@ -1,12 +1,15 @@
 """Strict by default: what JAX or a library would silently tolerate is an error in the tests."""
 
 import os
+import tempfile
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# A user's calibration must not choose the solvers of the tests; and the tests leave nothing in a user's cache.
+os.environ["WORKBENCH_CACHE"] = os.path.join(tempfile.gettempdir(), f"workbench-tests-{os.getuid()}")  # noqa: PTH118
 
 import jax
 

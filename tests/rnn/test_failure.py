@@ -13,7 +13,7 @@ LOGISTIC = lambda h, x, r: r * h * (1 - h) + 0 * x
 
 
 def logistic(r, **options):
-    return rnn.solve(LOGISTIC, r, jnp.zeros((1000, 1)), jnp.full(1, 0.3), **options)
+    return rnn.solve(LOGISTIC, r, jnp.zeros((1000, 1)), jnp.full(1, 0.3), **({"solver": rnn.Newton()} | options))
 
 
 def test_chaos_raises_by_default_and_the_failure_can_be_looked_at():
@@ -60,22 +60,22 @@ def test_one_bad_sequence_leaves_the_others_right():
     params["B"] = params["B"].at[0, 0, 0].set(0.0).at[0, 0, 0, 0].set(100.0)
     x = jax.random.normal(jax.random.key(1), (4, 500, 6)).at[..., 0].set(0.0).at[2, :, 0].set(1.0)
     h0 = jnp.full((4, 8), 0.3)
-    result = rnn.solve(cell, params, x, h0, on_failure="return")
+    result = rnn.solve(cell, params, x, h0, solver=rnn.Newton(), on_failure="return")
     np.testing.assert_array_equal(result.status.converged, [True, True, False, True])
     assert repr(result.status).startswith("3 of 4 converged; 1 ")
     good = jnp.asarray([0, 1, 3])
     close(result.states[good], jax.jit(reference, static_argnums=0)(cell, params, x[good], h0[good]), atol=1e-12)
     assert (result.stats.iterations[good] < 8).all()
     with pytest.raises(NotConverged, match="3 of 4 converged"):
-        rnn.solve(cell, params, x, h0)
+        rnn.solve(cell, params, x, h0, solver=rnn.Newton())
 
 
 def test_finished_sequences_are_frozen():
     cell, params, x, _ = problem("gru", 50, "float64", (2,))
     x = x.at[0].set(0.0)  # easy: nothing happens from h0 = 0
-    both = rnn.solve(cell, params, x)
+    both = rnn.solve(cell, params, x, solver=rnn.Newton())
     assert both.stats.iterations[0] < both.stats.iterations[1]
-    close(both.states[0], rnn.solve(cell, params, x[0]).states, atol=0)
+    close(both.states[0], rnn.solve(cell, params, x[0], solver=rnn.Newton()).states, atol=0)
     history = np.asarray(both.stats.history)
     assert np.isnan(history[0, int(both.stats.iterations[0]) + 1 :]).all()
 
@@ -91,7 +91,7 @@ def test_nan_in_the_input_is_nonfinite(solver):
 
 def test_max_steps_is_a_status():
     cell, params, x, h0 = problem("gru", 100, "float64", ())
-    result = rnn.solve(cell, params, x, h0, max_steps=2, on_failure="return")
+    result = rnn.solve(cell, params, x, h0, solver=rnn.Newton(), max_steps=2, on_failure="return")
     assert result.status.code == rnn.Code.MAX_STEPS
     assert result.stats.history.shape == (3,)
     assert repr(result.status) == "max_steps"

@@ -81,7 +81,7 @@ def test_depth_ratio_and_threshold():
     np.testing.assert_allclose(crossing["x"], [-0.5, -0.1, 0.1])
 
 
-def test_a_row_a_gain_is_logged(points):
+def test_a_row_a_run_is_logged(points):
     rows = []
 
     class Log:
@@ -89,9 +89,13 @@ def test_a_row_a_gain_is_logged(points):
             rows.append((step, metrics))
 
     sweeps.log_points(Log(), points)
-    assert [step for step, _ in rows] == [0, 1]
-    assert rows[1][1]["g"] == 3.0
-    assert rows[0][1]["iterations/newton/40/1"] < rows[1][1]["iterations/newton/40/1"]
+    one = sweeps.select(points, solver="newton")
+    assert [step for step, _ in rows] == list(range(one["g"].size))
+    for step, metrics in rows:
+        assert (metrics["sweep/gain"], metrics["sweep/length"]) == (one["g"][step], one["length"][step])
+        assert metrics["sweep/lyapunov"] == one["lyapunov"][step]
+        solved = metrics["sweep/iterations/newton"]
+        assert solved == one["iterations"][step] if one["converged"][step] else np.isnan(solved)
 
 
 def test_newton_overshoots_on_the_logistic_map_and_elk_does_not():

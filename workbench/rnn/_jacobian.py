@@ -6,6 +6,7 @@ A dense Jacobian is a `Block` with a single group. Both are pytrees with any lea
 import dataclasses
 import functools
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,10 +14,14 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-SMALL_BLOCK = 3
+SMALL_BLOCK = 4
 """Up to this k the k*k entries of a block are arrays of their own, each over all groups: products are then elementwise
-over contiguous channels, which XLA vectorises and fuses with its neighbours. A trailing (k, k) would put a stride
-between one channel and the next, and was 10 to 30 times slower on CPU; from k = 4 on the products outgrow the gain."""
+over contiguous channels, which XLA vectorises and fuses with its neighbours. A trailing (k, k) puts a stride between
+one channel and the next, 10 to 30 times slower on CPU; for larger k there are too many entries."""
+
+
+_LIBRARY_BLOCK = 8
+"""From this k on a product of two blocks is worth the library call that `matmul` makes of each."""
 
 
 class AbstractJacobian:
@@ -37,6 +42,10 @@ class AbstractJacobian:
     def join(self, parts: Any, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """The array of this shape that `split` takes apart."""
         return parts.reshape(shape)
+
+    def for_tree(self, parts: Any) -> tuple[Any, Any, Callable]:
+        """(J, parts) in the form for a tree of compositions, and what brings the parts of the result back."""
+        return self, parts, lambda parts: parts
 
     def compose(self, earlier: Any) -> Any:
         """The product J K: first `earlier` = K, then this."""
@@ -180,6 +189,13 @@ class Block(AbstractJacobian):
         entries = (jnp.ones_like(a) if i in diagonal else jnp.zeros_like(a) for i, a in enumerate(self.entries))
         return self.from_entries(self.k, tuple(entries))
 
+    def for_tree(self, parts: Any) -> tuple[Any, Any, Callable]:
+        if self.k > SMALL_BLOCK:
+            return super().for_tree(parts)
+        planes = jnp.stack([jnp.stack(row, -2) for row in self._rows()], -3)
+        back = lambda parts: tuple(parts[..., i, :] for i in range(self.k))
+        return Planes(planes), jnp.stack(parts, -2), back
+
     def _rows(self) -> tuple[tuple[Array, ...], ...]:
         k = self.k
         return tuple(self.entries[i * k : (i + 1) * k] for i in range(k))
@@ -188,15 +204,39 @@ class Block(AbstractJacobian):
         return f"Block(k={self.k}, {self.entries})"
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Planes(AbstractJacobian):
+    """Small blocks as one array; acts on (..., k, groups).
+
+    Of entries apart, XLA would repeat every level of a tree inside each of the k*k products of the next one: a minute
+    to compile for k = 3.
+    """
+
+    m: Float[Array, "*lead k k groups"]
+
+    def act(self, parts: Float[Array, "*lead k groups"]) -> Float[Array, "*lead k groups"]:
+        return _sum([self.m[..., :, j, :] * parts[..., j : j + 1, :] for j in range(self.m.shape[-2])])
+
+    def compose(self, earlier: "Planes") -> "Planes":
+        k = self.m.shape[-2]
+        return Planes(_sum([self.m[..., :, j : j + 1, :] * earlier.m[..., j : j + 1, :, :] for j in range(k)]))
+
+
 def lag(a: Float[Array, "time ..."], steps: int) -> Float[Array, "time ..."]:
     """a_{t - steps}, and 0 where there is none; `steps` may be negative."""
     return lax.pad(a, jnp.zeros((), a.dtype), [(steps, -steps, 0)] + [(0, 0, 0)] * (a.ndim - 1))
 
 
 def _dot(row: tuple[Array, ...], column: tuple[Array, ...]) -> Array:
-    products = [a * b for a, b in zip(row, column, strict=True)]
-    return functools.reduce(operator.add, products)
+    return _sum([a * b for a, b in zip(row, column, strict=True)])
+
+
+def _sum(arrays: list[Array]) -> Array:
+    return functools.reduce(operator.add, arrays)
 
 
 def _matmul(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+    if a.shape[-1] < _LIBRARY_BLOCK:
+        return _sum([a[..., :, j : j + 1] * b[..., j : j + 1, :] for j in range(a.shape[-1])])
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)

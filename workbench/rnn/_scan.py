@@ -46,7 +46,8 @@ class Associative(AbstractScan):
     """Work-efficient tree (`lax.associative_scan`): 2 log2 T depth, about 2T compositions."""
 
     def run(self, J: AbstractJacobian, b: Any, reverse: bool) -> Any:
-        return lax.associative_scan(combine, (J, b), reverse=reverse)[1]
+        J, b, back = J.for_tree(b)
+        return back(lax.associative_scan(combine, (J, b), reverse=reverse)[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +60,18 @@ class HillisSteele(AbstractScan):
 
     def run(self, J: AbstractJacobian, b: Any, reverse: bool) -> Any:
         length = jax.tree.leaves(b)[0].shape[0]
-        pair, s = (J, b), 1
-        while s < length:
-            earlier = jax.tree.map(lambda a, s=s: delay(a, s, reverse), pair)
-            # The last round wants no products; XLA drops what nobody reads.
-            pair, s = combine(earlier, pair), 2 * s
-        return pair[1]
+
+        def before(a: Array, s: Array) -> Array:
+            """a_{t-s} (in reverse a_{t+s}), 0 where there is none."""
+            pair = [a, jnp.zeros_like(a)] if reverse else [jnp.zeros_like(a), a]
+            return lax.dynamic_slice_in_dim(jnp.concatenate(pair), s if reverse else length - s, length)
+
+        def body(i: Array, pair: tuple) -> tuple:
+            s = jnp.left_shift(1, i)
+            return combine(jax.tree.map(lambda a: before(a, s), pair), pair)
+
+        # A loop, not unrolled: XLA would fuse the rounds and repeat each inside the next, 10 times the work on CPU.
+        return lax.fori_loop(0, (length - 1).bit_length(), body, (J, b))[1]
 
 
 @dataclasses.dataclass(frozen=True)

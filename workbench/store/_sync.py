@@ -101,12 +101,12 @@ def rebuild(path: str | os.PathLike[str] | None = None) -> SyncReport:
     """Make the catalogue anew from the run folders alone: the same tables that the syncs have made."""
     root = locate(path)
     with store_lock(root):
+        bring_evidence(root)
         return rebuild_locked(root)
 
 
 def rebuild_locked(root: Path) -> SyncReport:
     """`rebuild` by who holds the lock."""
-    bring_evidence(root)
     return _build(root, None, [state for state in states(root, run_folders(root)) if state.ended])
 
 

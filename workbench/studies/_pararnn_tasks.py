@@ -48,7 +48,7 @@ MODELS = {
 
 
 SETTINGS = {
-    PARITY: Setting(tasks.Parity(), ((0, 20), (250, 100)), 600, batch=8, learning_rate=5e-3),
+    PARITY: Setting(tasks.Parity(), ((0, 20), (250, 100)), 350, batch=8, learning_rate=5e-3),
     MQAR: Setting(tasks.MQAR(), 64, 1500, bare=False),
     K_HOP: Setting(tasks.KHop(), 32, 1500, bare=False),
     CYCLE: Setting(tasks.CycleNavigation(), ((0, 12), (500, 40)), 1000),
