@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.metadata
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ CORES = wire.pin()  # before JAX counts the cores
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
+from _rnn_compiled import compiled  # noqa: E402
 
 DENSE_LIMIT = 1 << 30
 """Bytes of one set of dense Jacobians above which nothing is tried: several copies of it are needed."""
@@ -64,17 +64,7 @@ def make(method: str, case: dict) -> tuple[Callable[[], Any], dict]:
     held = np.load(case["file"])
     params = {name: jnp.asarray(held[name]) for name in held.files if name != "x"}
     x = jnp.asarray(held["x"])
-    states = PEERS[method]
-    work = jax.jit(states)
-    if case["direction"] != "forward":
-        work = jax.jit(jax.value_and_grad(lambda p, x: (states(p, x) ** 2).mean(), argnums=(0, 1)))
-    began = time.perf_counter()
-    program = work.lower(params, x).compile()
-    told: dict[str, Any] = {"compile_s": time.perf_counter() - began}
-    call = lambda: jax.block_until_ready(program(params, x))
-    began = time.perf_counter()
-    out = call()
-    told["first_s"] = time.perf_counter() - began
+    call, told, out = compiled(PEERS[method], case["direction"], params, x)
     if case["direction"] == "forward":
         told["error"] = float(np.abs(np.asarray(out) - np.load(case["reference"])).max())
     else:

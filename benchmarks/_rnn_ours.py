@@ -13,6 +13,7 @@ import _rnn_methods as methods  # noqa: E402
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
+from _rnn_compiled import compiled  # noqa: E402
 from jax.sharding import Mesh, NamedSharding, PartitionSpec  # noqa: E402
 
 from workbench import rnn  # noqa: E402
@@ -54,21 +55,6 @@ def lax_scan(cell: str, params: dict, x: Any) -> Any:
         return h, h
 
     return jnp.moveaxis(jax.lax.scan(body, start(cell, x), project(params, x))[1], 0, 1)
-
-
-def compiled(states: Callable, direction: str, params: dict, x: Any) -> tuple[Callable[[], Any], dict, Any]:
-    """(work, {compile_s, first_s}, states): the method ahead of time compiled for one case."""
-    work = jax.jit(states)
-    if direction == "forward+backward":
-        work = jax.jit(jax.value_and_grad(lambda p, x: (states(p, x) ** 2).mean(), argnums=(0, 1)))
-    began = time.perf_counter()
-    program = work.lower(params, x).compile()
-    told: dict[str, Any] = {"compile_s": time.perf_counter() - began}
-    call = lambda: jax.block_until_ready(program(params, x))
-    began = time.perf_counter()
-    out = call()
-    told["first_s"] = time.perf_counter() - began
-    return call, told, out
 
 
 def loop(cell: str, sliced_before: bool, params: dict, x: Any) -> tuple[Callable[[], Any], dict, Any]:

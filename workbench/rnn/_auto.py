@@ -174,8 +174,13 @@ class _Candidate(NamedTuple):
         if self.newton is not None:
             return Newton()
         if self.warm is not None:
-            return WarmStart(self.warm, WARM_OVERLAP, guard=True, patience=None)
+            return warm_start(self.warm)
         return Sequential("bptt" if self.adjoint == "bptt" else "implicit")
+
+
+def warm_start(chunks: int) -> WarmStart:
+    """Looks before it leaps, and is never given up before `chunks` iterations have made it exact."""
+    return WarmStart(chunks, WARM_OVERLAP, guard=True, patience=None)
 
 
 def _candidates(question: Question, point: tuple[int, int], known: Facts) -> list[_Candidate]:

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from workbench import hardware
+from workbench.rnn._auto import warm_start
 from workbench.rnn._cells import ParaGRU, ParaLSTM
 from workbench.rnn._dense_cells import GRU
 from workbench.rnn._facts import (
     KIND,
     POINTS,
     WARM_CHUNKS,
-    WARM_OVERLAP,
     WARM_POINTS,
     Facts,
     Point,
@@ -26,7 +26,6 @@ from workbench.rnn._facts import (
     ways,
 )
 from workbench.rnn._scan import AbstractScan, Associative, Serial, TwoLevel
-from workbench.rnn._shooting import WarmStart
 from workbench.rnn._solve import solve
 from workbench.rnn._solver import AbstractSolver, Newton, Sequential
 
@@ -95,11 +94,6 @@ def _method(way: str) -> tuple[AbstractSolver, AbstractScan]:
     }
     warm = {warm_way(chunks): (warm_start(chunks), TwoLevel()) for chunks in WARM_CHUNKS}
     return (known | warm)[way]
-
-
-def warm_start(chunks: int) -> WarmStart:
-    """As `Auto` uses it: looks before it leaps, and is never given up before `chunks` iterations have made it exact."""
-    return WarmStart(chunks, WARM_OVERLAP, guard=True, patience=None)
 
 
 def _problem(family: str, steps: int, lanes: int) -> tuple[Any, Any, jax.Array, jax.Array | None]:

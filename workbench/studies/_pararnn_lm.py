@@ -6,6 +6,7 @@ files. The broken twin is judged against bytes that belong to other windows.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ import numpy as np
 from workbench import data, lm, rnn
 from workbench.study import Outcome, mean_interval
 
+CLIPPED = partial(lm.Recurrent, heads=4, clip_at=0.5)  # the paper's recipe for language models
 MIXERS = {
-    "ParaGRU": lm.Recurrent(rnn.ParaGRU, heads=4, clip_at=0.5),
-    "ParaLSTM": lm.Recurrent(rnn.ParaLSTM, heads=4, clip_at=0.5),
+    "ParaGRU": CLIPPED(rnn.ParaGRU),
+    "ParaLSTM": CLIPPED(rnn.ParaLSTM),
     "linear GRU": lm.Recurrent(rnn.LinearGRU, heads=4),
     "Mamba2": lm.SSD(heads=4, state_dim=16),
     "Transformer": lm.Attention(heads=4),
@@ -91,7 +93,7 @@ def train(budget: Budget, mixer: lm.AbstractMixer, seeds: Sequence[int], log: An
 def with_iterations(count: int) -> lm.Recurrent:
     """ParaGRU solved by exactly `count` Newton iterations, or exactly (0)."""
     solver = rnn.Newton(steps=count) if count else rnn.Sequential()
-    return lm.Recurrent(rnn.ParaGRU, heads=4, clip_at=0.5, solver=solver)
+    return CLIPPED(rnn.ParaGRU, solver=solver)
 
 
 def claims(budget: Budget, compared: Mapping[str, Compared]) -> dict[str, Outcome]:

@@ -16,7 +16,7 @@ from workbench.studies import _pararnn_speed as speed
 from workbench.studies import _pararnn_sweep as sweep
 from workbench.studies import _pararnn_tasks as tasks
 from workbench.studies import _pararnn_theory as theory
-from workbench.study import Outcome
+from workbench.study import Outcome, slugify
 
 CELLS = newton.CELLS
 
@@ -119,7 +119,7 @@ def tokens() -> dict[str, Outcome]:
 
 def learn(config: Config, log: Any, task: str, model: str) -> tasks.Learned:
     """One layer a seed; its accuracy on held-out strings is logged while it learns."""
-    title = f"accuracy/{task}/{slug(model)}"
+    title = f"accuracy/{task}/{slugify(model)}"
 
     def report(step: int, accuracy: np.ndarray) -> None:
         log.log(step=step, **{f"{title}/{seed}": float(a) for seed, a in zip(config.seeds, accuracy, strict=True)})
@@ -133,7 +133,7 @@ def learn(config: Config, log: Any, task: str, model: str) -> tasks.Learned:
 def train(config: Config, log: Any, model: str) -> lm.Compared:
     """A model of bytes a seed."""
     assert config.budget is not None
-    return lm.train(config.budget, lm.MIXERS[model], config.seeds, log, f"bytes/{slug(model)}")
+    return lm.train(config.budget, lm.MIXERS[model], config.seeds, log, f"bytes/{slugify(model)}")
 
 
 def train_with(config: Config, log: Any, iterations: int) -> lm.Compared:
@@ -141,10 +141,6 @@ def train_with(config: Config, log: Any, iterations: int) -> lm.Compared:
     assert config.budget is not None
     title = f"bytes/paragru-{iterations or 'exact'}"
     return lm.train(config.budget, lm.with_iterations(iterations), config.seeds[:1], log, title)
-
-
-def slug(model: str) -> str:
-    return model.lower().replace(" ", "-")
 
 
 def speed_up(config: Config, log: Any, name: str) -> dict[str, Outcome]:

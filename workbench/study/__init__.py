@@ -18,6 +18,7 @@ from workbench.study._load import Study as Study
 from workbench.study._load import load as load
 from workbench.study._load import load_claims as load_claims
 from workbench.study._load import load_needs as load_needs
+from workbench.study._load import slugify as slugify
 from workbench.study._row import result_row as result_row
 from workbench.study._verdict import Judgement as Judgement
 from workbench.study._verdict import Outcome as Outcome
