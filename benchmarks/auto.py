@@ -11,7 +11,12 @@ which. Same weights and inputs, float32, calls in turns, medians. A whole run go
 import argparse
 import json
 import math
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -97,7 +102,10 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a few shapes; nothing is written")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--write-reference", action="store_true", help="measure the shipped figures, and stop")
+    parser.add_argument("--measure", metavar="FILE", help=argparse.SUPPRESS)
     told = parser.parse_args()
+    if told.measure:
+        return measure_reference(told.measure)
     if told.write_reference:
         return write_reference()
     rows = []
@@ -119,14 +127,28 @@ def main() -> int:
 
 
 def write_reference() -> int:
-    """The least of three rounds for each figure, so that a busy moment does not decide for every user."""
+    """Both settings of XLA's loops, a process each; the least of three rounds, as a busy moment must not decide."""
+    told = {}
+    for setting, flags in (("plain", ""), ("fused", rnn.xla_flags(""))):
+        print(setting, flush=True)
+        with tempfile.NamedTemporaryFile("r", suffix=".json") as file:
+            line = [sys.executable, __file__, "--measure", file.name]
+            subprocess.run(line, env=os.environ | {"XLA_FLAGS": flags}, check=True)
+            told[setting] = json.load(file)
+    SHIPPED.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    print(f"written: {SHIPPED}")
+    return 0
+
+
+def measure_reference(path: str) -> int:
+    """The figures of this process's setting, to a file."""
     rounds = [measure(lambda done, of: print(f"\r{done} of {of}", end="", flush=True)) for _ in range(REFERENCE_ROUNDS)]
+    print()
     machine = hardware.this_machine()
     seconds = {key: float(f"{min(r[key] for r in rounds):.4g}") for key in rounds[0]}
     assert all(math.isfinite(s) for s in seconds.values())
     named = f"{machine.cpu}, {machine.cores} cores, jax {machine.jax}, {hardware.now()[:10]}"
-    SHIPPED.write_text(json.dumps({"machine": named, "seconds": seconds}, indent=1) + "\n", encoding="utf-8")
-    print(f"\nwritten: {SHIPPED}")
+    Path(path).write_text(json.dumps({"machine": named, "seconds": seconds}), encoding="utf-8")
     return 0
 
 

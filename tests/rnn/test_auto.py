@@ -29,11 +29,8 @@ def no_calibration(tmp_path, monkeypatch):
 def made_up(here=True, **ratios):
     """Facts in which every way takes as long as lax.scan, but for `way=ratio` (with _ for -)."""
     seconds = dict.fromkeys(_facts.names(accelerator=True), 1.0)
-    for family, points in _facts.POINTS.items():  # a gradient takes twice the forward pass
-        for way in _facts.ways(family, accelerator=True):
-            for point in points:
-                seconds[_facts.name(family, way, point)] = 2.0 if way.endswith("-gradient") else 1.0
     for key in seconds:
+        seconds[key] *= 2.0 if "-gradient/" in key else 1.0  # forward and backward take twice the forward pass
         way = key.split("/")[1].replace("-", "_")
         if way in ratios:
             seconds[key] *= ratios[way]
@@ -93,6 +90,14 @@ def test_a_faster_forward_pass_is_refused_if_gradients_lose():
     slow = {"serial_gradient": 1.6, "two_level_gradient": 1.6, "newton_two_level": 9.0, "newton_associative": 9.0}
     chosen = choose(ask(steps=131072, lanes=1), None, made_up(warm_16=0.3, warm_32=0.3, **slow))
     assert chosen.solver == rnn.Sequential("bptt")
+
+
+def test_a_warm_start_is_left_out_where_being_refused_costs_too_much():
+    slow = {"newton_two_level": 9.0, "newton_associative": 9.0}
+    facts = made_up(warm_16=0.3, warm_32=0.25, refused_32=1.2, **slow)
+    assert choose(ask(steps=131072, lanes=1), None, facts).solver.chunks == 16
+    facts = made_up(warm_16=0.3, warm_32=0.25, refused_16=1.2, refused_32=1.2, **slow)
+    assert isinstance(choose(ask(steps=131072, lanes=1), None, facts).solver, rnn.Sequential)
 
 
 def test_newton_where_it_was_measured_to_be_faster():
@@ -237,9 +242,11 @@ def test_a_second_call_with_the_same_shapes_compiles_nothing(solver):
 
 def test_the_shipped_figures_are_complete_and_used_until_this_machine_is_measured():
     told = json.loads(_facts.SHIPPED.read_text(encoding="utf-8"))
-    assert set(told["seconds"]) == set(_facts.names(accelerator=False))
-    assert all(0 < s < 100 for s in told["seconds"].values())
+    for setting in ("plain", "fused"):
+        assert set(told[setting]["seconds"]) == set(_facts.names(accelerator=False))
+        assert all(0 < s < 100 for s in told[setting]["seconds"].values())
     facts = _facts.facts()
+    assert facts.seconds == told["fused" if rnn.fast_loops_active() else "plain"]["seconds"]
     assert not facts.here
     assert "reference machine" in facts.where
 
@@ -267,18 +274,15 @@ def test_every_way_can_be_measured(monkeypatch):
     """The same calls at a tiny size; the ways of accelerators are named, not run."""
     for family in _facts.POINTS:
         monkeypatch.setitem(_facts.POINTS, family, ((20, 2),))
-    for module in (_facts, _calibration):
-        monkeypatch.setattr(module, "WARM_POINTS", ((20, 2),))
-        monkeypatch.setattr(module, "WARM_CHUNKS", (4,))
+    monkeypatch.setattr(_facts, "WARM_POINTS", ((20, 2),))
     monkeypatch.setattr(_calibration, "FILL_S", 0.0)
     told = []
     seconds = _calibration.measure(lambda done, of: told.append((done, of)))
     assert set(seconds) == set(_facts.names(accelerator=False))
     assert min(seconds.values()) > 0
     assert told[-1] == (4, 4)
-    for way in _facts.NEWTONS:
-        solver, scan = _calibration._method(way)
-        assert (solver, scan) == (rnn.Newton(), _auto._SCANS[way])
+    measured = {w for f in _facts.POINTS for p in _facts.points(f) for w in _facts.ways(f, p, accelerator=True)}
+    assert {way.removesuffix("-gradient") for way in measured} == set(_auto.METHODS)
 
 
 def test_the_key_of_the_figures_is_the_machine():

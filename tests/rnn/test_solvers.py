@@ -7,19 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
+from maps import dense, logistic, mixing
 from rnn_table import close, problem
 
 from workbench import rnn
-from workbench.rnn._elk import levenberg_marquardt
 from workbench.rnn._solve import _solve
-
-LOGISTIC = lambda h, x, r: r * h * (1 - h) + 0 * x
-STATES = np.full((1000, 1), 0.3)
-
-
-def logistic(r, solver, **options):
-    options = {"guess": STATES, "on_failure": "return"} | options
-    return rnn.solve(LOGISTIC, r, jnp.zeros((1000, 1)), jnp.full(1, 0.3), solver=solver, **options)
 
 
 def lorenz(h, x, dt):
@@ -33,16 +25,6 @@ def lorenz(h, x, dt):
     k2 = slope(h + dt / 2 * k1)
     k3 = slope(h + dt / 2 * k2)
     return h + dt / 6 * (k1 + 2 * k2 + 2 * k3 + slope(h + dt * k3)) + 0 * x
-
-
-def mixing(h, x, w):
-    return jnp.tanh(w @ h + x)
-
-
-def dense(size=6, length=40, gain=0.5):
-    keys = jax.random.split(jax.random.key(3), 3)
-    w = gain * jax.random.normal(keys[0], (size, size)) / np.sqrt(size)
-    return w, jax.random.normal(keys[1], (length, size)), jax.random.normal(keys[2], (size,))
 
 
 # -- Newton with another matrix ---------------------------------------------------------------------------------------
@@ -127,99 +109,6 @@ def PREFIX(solver, gain, x, guess):
     return rnn.solve(step, gain, x, jnp.ones(2), solver=solver, guess=guess, on_failure="return").states
 
 
-# -- ELK --------------------------------------------------------------------------------------------------------------
-
-
-def kalman(J, r, lam, smoother):
-    """Textbook Kalman filter and RTS smoother, one step after the other, in numpy."""
-    T, D = r.shape
-    m, P, means, covariances, predictions = np.zeros(D), np.zeros((D, D)), [], [], []
-    for t in range(T):
-        m_p, P_p = J[t] @ m + r[t], J[t] @ P @ J[t].T + np.eye(D)
-        K = P_p @ np.linalg.inv(P_p + np.eye(D) / lam)
-        m, P = m_p - K @ m_p, P_p - K @ P_p
-        means, covariances, predictions = [*means, m], [*covariances, P], [*predictions, (m_p, P_p)]
-    if not smoother:
-        return np.stack(means)
-    out = [means[-1]]
-    for t in reversed(range(T - 1)):
-        m_p, P_p = predictions[t + 1]
-        out.append(means[t] + covariances[t] @ J[t + 1].T @ np.linalg.inv(P_p) @ (out[-1] - m_p))
-    return np.stack(out[::-1])
-
-
-@jax.jit(static_argnums=(3, 4))
-def smoothed(J, r, lam, scan, smoother):
-    return levenberg_marquardt(J, r, lam, scan, smoother=smoother)
-
-
-@pytest.mark.parametrize("smoother", [False, True])
-@pytest.mark.parametrize(
-    ("k", "scan"),
-    [(1, rnn.Associative()), (1, rnn.TwoLevel(4)), (2, rnn.Associative()), (2, rnn.TwoLevel(4)), (3, rnn.Serial())],
-    ids=str,
-)
-def test_elk_is_the_kalman_filter(k, scan, smoother):
-    rng = np.random.default_rng(k)
-    T, groups = 13, 2
-    m, r = 0.9 * rng.standard_normal((T, groups, k, k)), rng.standard_normal((T, groups, k))
-    J = rnn.Diagonal(jnp.asarray(m[..., 0, 0])) if k == 1 else rnn.Block(jnp.asarray(m))
-    lam = 0.3
-    ours = smoothed(J, jnp.asarray(r[..., 0] if k == 1 else r), jnp.full(1, lam), scan, smoother)
-    for g in range(groups):
-        close(ours[:, g].reshape(T, k), kalman(m[:, g], r[:, g], lam, smoother), atol=1e-11)
-
-
-def test_elk_with_smoother_minimises_what_it_says():
-    w, x, _ = dense(size=3, length=9)
-    J, lam = 0.7 * np.stack([w] * 9), 0.2
-    F = bidiagonal(J)
-    exact = np.linalg.solve(F.T @ F + lam * np.eye(27), F.T @ np.asarray(x).ravel()).reshape(9, 3)
-    close(smoothed(rnn.Block(jnp.asarray(J)[:, None]), x, jnp.full(1, lam), rnn.Serial(), True), exact, 1e-12)
-
-
-@pytest.mark.parametrize(("name", "smoother"), [("gru", True), ("lstm", False), ("lstm", True)])
-def test_small_lam_is_newton_and_large_lam_stands_still(name, smoother):
-    cell, params, x, h0 = problem(name, 20, "float64", (2,))
-    options = {"guess": "zeros", "scan": rnn.Serial(), "on_failure": "return"}
-    run = lambda solver: rnn.solve(cell, params, x, h0, solver=solver, **options).states
-    newton = run(rnn.Newton(steps=1))
-    for lam, atol in ((0.0, 1e-12), (1e-9, 1e-7))[smoother:]:
-        close(run(rnn.Elk(lam, smoother, "fixed", steps=1)), newton, atol=atol)
-    assert jnp.abs(run(rnn.Elk(1e9, smoother, "fixed", steps=1))).max() < 1e-7
-    assert jnp.abs(newton).max() > 0.1
-
-
-@pytest.mark.parametrize(
-    "solver", [rnn.Elk(), rnn.Elk(0.1, schedule="fixed"), rnn.Elk(0.1, True, "fixed"), rnn.Elk(smoother=True)], ids=str
-)
-def test_elk_solves_the_logistic_map_that_newton_loses(solver):
-    """r = 2.5 contracts along the solution (log 0.5 a step), but Newton's first step from 0.3 overshoots."""
-    assert logistic(2.5, solver, max_steps=60).status.converged
-    assert not logistic(2.5, rnn.Newton()).status.converged
-
-
-def test_the_schedule_takes_lam_to_newton_a_sequence_each():
-    adaptive, fixed = (logistic(2.5, rnn.Elk(1.0, schedule=s), max_steps=100) for s in ("adaptive", "fixed"))
-    assert 5 * adaptive.stats.iterations < fixed.stats.iterations
-    cell, params, x, h0 = problem("gru", 60, "float64", (2,))
-    x = x.at[0].multiply(8.0)
-    run = jax.jit(lambda x, h0: rnn.solve(cell, params, x, h0, solver=rnn.Elk(3.0), scan=rnn.Serial()))
-    both = run(x, h0)
-    assert both.stats.iterations[0] != both.stats.iterations[1]
-    for i in (0, 1):
-        alone = run(x[i], h0[i])
-        assert both.stats.iterations[i] == alone.stats.iterations
-        close(both.states[i], alone.states, atol=1e-14)
-
-
-def test_with_the_smoother_no_step_raises_the_merit():
-    result = logistic(2.5, rnn.Elk(smoother=True))
-    assert result.status.converged
-    assert np.nanmax(result.stats.history) < 1.0  # the filter's first step alone takes it there
-    assert not (np.diff(result.stats.history[: int(result.stats.iterations) + 1]) == 0).all()
-
-
 # -- Chaos is refused -------------------------------------------------------------------------------------------------
 
 PARALLEL = [
@@ -241,72 +130,6 @@ def test_lorenz_is_refused(solver):
     result = rnn.solve(lorenz, 0.02, jnp.zeros((2000, 3)), h0, solver=solver, scan=rnn.Serial(), on_failure="return")
     assert not result.status.converged
     assert 0.008 < result.stats.lyapunov < 0.03  # 0.906 per unit of time, 0.018 a step
-
-
-# -- Shooting ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("chunks", [1, 4, 7, 500])
-@pytest.mark.parametrize("make", [rnn.MultipleShooting, lambda c: rnn.WarmStart(c, 5, "guess", guard=c == 7)])
-def test_any_number_of_chunks(make, chunks):
-    cell, params, x, h0 = problem("gru", 23, "float64", (2,))
-    exact = rnn.solve(cell, params, x, h0, solver=rnn.Sequential()).states
-    result = rnn.solve(cell, params, x, h0, solver=make(chunks))
-    close(result.states, exact, atol=1e-12)
-    assert chunks > 1 or not result.stats.iterations.any()
-
-
-def test_shooting_is_exact_after_as_many_iterations_as_chunks():
-    exact = logistic(3.7, rnn.Sequential()).states
-    x, h0 = jnp.zeros((30, 1)), jnp.full(1, 0.3)
-    result = rnn.solve(
-        LOGISTIC, 3.7, x, h0, solver=rnn.MultipleShooting(6, steps=2), guess="zeros", on_failure="return"
-    )
-    close(result.states[:15], exact[:15], atol=1e-12)
-    assert jnp.abs(result.states[16] - exact[16]).max() > 1e-9
-
-
-def test_contraction_inside_the_chunks_makes_shooting_quick():
-    cell, params, x, h0 = problem("gru", 1000, "float64", (2,))
-    newton, shooting, warm = (
-        rnn.solve(cell, params, x, h0, solver=solver).stats.iterations.max()
-        for solver in (rnn.Newton(), rnn.MultipleShooting(4), rnn.WarmStart(4, overlap=200))
-    )
-    assert warm == 0 < shooting <= 2 < newton
-
-
-def test_a_warm_start_that_is_too_short_hands_over():
-    cell, params, x, h0 = problem("gru", 200, "float64", (2,))
-    short = rnn.solve(cell, params, x, h0, solver=rnn.WarmStart(5, overlap=1))
-    assert (short.stats.iterations >= 1).all()
-    assert (short.stats.history[:, 0] > 1e-3).all()  # the certificate saw it
-    close(short.states, rnn.solve(cell, params, x, h0, solver=rnn.Sequential()).states, atol=1e-12)
-
-
-@pytest.mark.parametrize("overlap", [1, 64])
-def test_a_guard_falls_back_on_the_sequential_rollout(overlap):
-    """Chaos, or an overlap too short: the answer is the rollout's, bit for bit, after 0 iterations."""
-    r = 4.0 if overlap == 64 else 2.5
-    result = logistic(r, rnn.WarmStart(16, overlap, guard=True))
-    assert result.status.converged
-    assert result.stats.iterations == 0 == result.stats.residual
-    close(result.states, logistic(r, rnn.Sequential()).states, atol=0)
-
-
-def test_a_guard_is_no_cost_where_it_finds_contraction():
-    """The branch taken is the parallel one: an overlap that has not quite forgotten leaves a mismatch behind."""
-    cell, params, x, h0 = problem("gru", 1000, "float64", ())
-    guarded = rnn.solve(cell, params, x, h0, solver=rnn.WarmStart(4, 200, guard=True))
-    plain = rnn.solve(cell, params, x, h0, solver=rnn.WarmStart(4, 200))
-    close(guarded.states, plain.states, atol=0)
-
-
-@pytest.mark.parametrize("solver", [rnn.MultipleShooting(3), rnn.WarmStart(3), rnn.WarmStart(3, guard=True)], ids=str)
-def test_nan_anywhere_is_nonfinite(solver):
-    cell, params, x, h0 = problem("gru", 20, "float64", (3,))
-    x = x.at[0, 1].set(jnp.nan).at[2, 19].set(jnp.nan)  # first chunk; last step, which no joint sees
-    result = rnn.solve(cell, params, x, h0, solver=solver, on_failure="return")
-    np.testing.assert_array_equal(result.status.code, [rnn.Code.NONFINITE, rnn.Code.CONVERGED, rnn.Code.NONFINITE])
 
 
 # -- Jacobians too large to hold --------------------------------------------------------------------------------------

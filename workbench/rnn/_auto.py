@@ -18,36 +18,31 @@ from workbench.rnn._facts import (
     NEWTONS,
     POINTS,
     WARM_CHUNKS,
+    WARM_FAMILIES,
     WARM_OVERLAP,
     WARM_POINTS,
     Facts,
     facts,
     nearest,
+    refused_way,
     warm_way,
 )
 from workbench.rnn._function import FunctionCell
-from workbench.rnn._iterate import Record
 from workbench.rnn._jacobian import Diagonal
 from workbench.rnn._matrix_free import SMALL_BLOCK
-from workbench.rnn._result import Code
 from workbench.rnn._scan import AbstractScan, Associative, Serial, TwoLevel
 from workbench.rnn._shooting import WarmStart
-from workbench.rnn._solver import AbstractSolver, Iterate, Newton, Sequential
+from workbench.rnn._solver import AbstractSolver, Code, Iterate, Newton, Record, Sequential
 from workbench.rnn._system import System
 
 GAIN_HERE, GAIN_ELSEWHERE = 0.95, 0.85
 """Another way than lax.scan must take at most this share of its time: figures of another machine must say more."""
 WARM_LANES, WARM_STEPS = 4, 8192
 """WarmStart is looked at up to so many lanes and from so many steps."""
+WARM_LOSS = 1.08
+"""WarmStart's guard must not cost more than this over lax.scan where it finds that the recurrence does not forget."""
 MODEL_GAIN = 2.0
 """Without any measurement (accelerators), a cost model must promise this much before the loop is left."""
-_SCANS: dict[str, AbstractScan] = {
-    "bptt": Serial(),
-    "serial": Serial(),
-    "two-level": TwoLevel(),
-    "newton-two-level": TwoLevel(),
-    "newton-associative": Associative(),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +96,25 @@ class Chosen(AbstractSolver):
     def finish(self, system: System, iterate: Iterate) -> Array:
         return self.solver.finish(system, iterate)
 
+    def conclude(self, system: System, states: Array, record: Record) -> tuple[Array, Record]:
+        """Where a parallel choice did not converge, all of it anew, one step after the other.
+
+        `iterations` stay those of the attempt; status and residual are those of what is returned.
+        """
+        if self.direct:
+            return states, record
+
+        def serial() -> tuple[Array, Record]:
+            states = system.rollout()
+            residual = 0 * system.norm(states)  # nan where a state is not finite
+            code = jnp.where(jnp.isfinite(residual), int(Code.CONVERGED), int(Code.NONFINITE)).astype(record.code.dtype)
+            index = lax.broadcasted_iota(record.iterations.dtype, record.history.shape, record.history.ndim - 1)
+            last = index == record.iterations[..., None]
+            history = jnp.where(last, residual[..., None], record.history)
+            return states, record._replace(code=code, residual=residual, history=history)
+
+        return lax.cond((record.code == int(Code.CONVERGED)).all(), lambda: (states, record), serial)
+
     def __repr__(self) -> str:
         return f"Auto -> {short(self.solver)}, {short(self.scan)}: {self.why}"
 
@@ -147,35 +161,14 @@ def choose(question: Question, scan: AbstractScan | None, known: Facts | None) -
     bound = GAIN_HERE if known.here else GAIN_ELSEWHERE
     good = [c for c in found if max(c.forward, c.both) <= 1 and c.score <= bound]
     if scan is not None and not good:  # its owner asked for this scan, so that bptt is out
-        good = [c for c in found if c.warm is None and c.newton is None][:1]
+        good = [c for c in found if c.way == c.adjoint][:1]
     if not good:
         told = f"{size}; nothing beats lax.scan at {_at(point)}, {known.where}"
         return Chosen(Sequential("bptt"), scan or Serial(), told)
     best = min(good, key=lambda c: c.score)
     told = f"{best.forward:.2g}x of lax.scan forward, {best.both:.2g}x with gradients, at {_at(point)}, {known.where}"
     told += " (sequential, as inside vmap both would run)" if batched and lanes <= WARM_LANES else ""
-    return Chosen(best.solver(), scan or _SCANS[best.adjoint], f"{size}; {told}")
-
-
-class _Candidate(NamedTuple):
-    """A way: its times over lax.scan's, forward, and forward and backward."""
-
-    adjoint: str
-    forward: float
-    both: float
-    warm: int | None = None
-    newton: str | None = None
-
-    @property
-    def score(self) -> float:
-        return math.sqrt(self.forward * self.both)
-
-    def solver(self) -> AbstractSolver:
-        if self.newton is not None:
-            return Newton()
-        if self.warm is not None:
-            return warm_start(self.warm)
-        return Sequential("bptt" if self.adjoint == "bptt" else "implicit")
+    return Chosen(METHODS[best.way][0], scan or METHODS[best.adjoint][1], f"{size}; {told}")
 
 
 def warm_start(chunks: int) -> WarmStart:
@@ -183,28 +176,61 @@ def warm_start(chunks: int) -> WarmStart:
     return WarmStart(chunks, WARM_OVERLAP, guard=True, patience=None)
 
 
+METHODS: dict[str, tuple[AbstractSolver, AbstractScan]] = {
+    "scan": (Sequential(), Serial()),
+    "bptt": (Sequential("bptt"), Serial()),
+    "serial": (Sequential(), Serial()),
+    "two-level": (Sequential(), TwoLevel()),
+    "newton-two-level": (Newton(), TwoLevel()),
+    "newton-associative": (Newton(), Associative()),
+    **{way(c): (warm_start(c), TwoLevel()) for c in WARM_CHUNKS for way in (warm_way, refused_way)},
+}
+"""The solver, and the scan of its adjoint, that the name of a measured way stands for."""
+
+
+class _Candidate(NamedTuple):
+    """A way forward and one back, and their times over lax.scan's: forward, and forward and backward."""
+
+    way: str
+    adjoint: str
+    forward: float
+    both: float
+
+    @property
+    def score(self) -> float:
+        return math.sqrt(self.forward * self.both)
+
+
 def _candidates(question: Question, point: tuple[int, int], known: Facts) -> list[_Candidate]:
     family, steps, lanes, batched, max_steps = question
     found = []
+    warm = [] if batched or lanes > WARM_LANES or steps < WARM_STEPS or family == "dense" else _warm(question, known)
+    share = known.ratio(family, "scan", "bptt-gradient", point)
     for adjoint in ADJOINTS:
         both = known.ratio(family, f"{adjoint}-gradient", "bptt-gradient", point)
         if both is None:
             continue
-        found.append(_Candidate(adjoint, 1.0, both))
-        if adjoint == "bptt" or batched or lanes > WARM_LANES or steps < WARM_STEPS or family == "dense":
-            continue
-        at, share = nearest(WARM_POINTS, steps, lanes), known.ratio(family, "scan", "bptt-gradient", point)
-        for chunks in (c for c in WARM_CHUNKS if max_steps is None or c <= max_steps):
-            forward = known.ratio("diagonal", warm_way(chunks), "scan", at)
-            if forward is not None and share is not None:
-                found.append(_Candidate(adjoint, forward, both - share * (1 - forward), warm=chunks))
+        found.append(_Candidate(adjoint, adjoint, 1.0, both))
+        if adjoint != "bptt" and share is not None:
+            found += [_Candidate(way, adjoint, forward, both - share * (1 - forward)) for way, forward in warm]
     for newton in () if batched or max_steps is not None else NEWTONS:
         forward, both = (
             known.ratio(family, newton, "scan", point),
             known.ratio(family, f"{newton}-gradient", "bptt-gradient", point),
         )
         if forward is not None and both is not None:
-            found.append(_Candidate(newton, forward, both, newton=newton))
+            found.append(_Candidate(newton, newton, forward, both))
+    return found
+
+
+def _warm(question: Question, known: Facts) -> list[tuple[str, float]]:
+    """(way, its forward time over lax.scan's) of the warm starts that lose little where they are refused."""
+    at, found = nearest(WARM_POINTS, question.steps, question.lanes), []
+    family = question.family if question.family in WARM_FAMILIES else WARM_FAMILIES[0]
+    for chunks in (c for c in WARM_CHUNKS if question.max_steps is None or c <= question.max_steps):
+        forward, refused = (known.ratio(family, way(chunks), "scan", at) for way in (warm_way, refused_way))
+        if forward is not None and refused is not None and refused <= WARM_LOSS:
+            found.append((warm_way(chunks), forward))
     return found
 
 
@@ -218,26 +244,6 @@ def _by_model(question: Question, scan: AbstractScan | None, size: str) -> Chose
     if gain >= MODEL_GAIN and not question.batched:
         return Chosen(Newton(), scan or Associative(), told)
     return Chosen(Sequential("bptt") if scan is None else Sequential(), scan or Serial(), told)
-
-
-def rescue(solver: AbstractSolver, system: System, states: Array, record: Record) -> tuple[Array, Record]:
-    """Where a parallel choice of `Auto` did not converge, all of it anew, one step after the other.
-
-    `iterations` stay those of the attempt; status and residual are those of what is returned.
-    """
-    if not isinstance(solver, Chosen) or solver.direct:
-        return states, record
-
-    def serial() -> tuple[Array, Record]:
-        states = system.rollout()
-        residual = 0 * system.norm(states)  # nan where a state is not finite
-        code = jnp.where(jnp.isfinite(residual), int(Code.CONVERGED), int(Code.NONFINITE)).astype(record.code.dtype)
-        index = lax.broadcasted_iota(record.iterations.dtype, record.history.shape, record.history.ndim - 1)
-        last = index == record.iterations[..., None]
-        history = jnp.where(last, residual[..., None], record.history)
-        return states, record._replace(code=code, residual=residual, history=history)
-
-    return lax.cond((record.code == int(Code.CONVERGED)).all(), lambda: (states, record), serial)
 
 
 def short(method: Any) -> str:

@@ -7,27 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from workbench import hardware
-from workbench.rnn._auto import warm_start
+from workbench.rnn._auto import METHODS
 from workbench.rnn._cells import ParaGRU, ParaLSTM
 from workbench.rnn._dense_cells import GRU
-from workbench.rnn._facts import (
-    KIND,
-    POINTS,
-    WARM_CHUNKS,
-    WARM_POINTS,
-    Facts,
-    Point,
-    facts,
-    forget,
-    name,
-    names,
-    on_accelerator,
-    warm_way,
-    ways,
-)
-from workbench.rnn._scan import AbstractScan, Associative, Serial, TwoLevel
+from workbench.rnn._facts import KIND, POINTS, Facts, Point, facts, forget, name, on_accelerator, points, ways
 from workbench.rnn._solve import solve
-from workbench.rnn._solver import AbstractSolver, Newton, Sequential
 
 REPEATS, FILL_S = 5, 0.2
 """Turns of the ways at one point: at least so many, and as many as fill this."""
@@ -55,25 +39,19 @@ def calibrate(*, refresh: bool = False, progress: Callable[[int, int], None] = l
 def measure(progress: Callable[[int, int], None] = lambda done, of: None) -> dict[str, float]:
     """Seconds of every figure, measured now."""
     accelerator, seconds = on_accelerator(), {}
-    todo = [(family, point) for family, points in POINTS.items() for point in points]
-    todo += [("diagonal", point) for point in WARM_POINTS if point not in POINTS["diagonal"]]
+    todo = [(family, point) for family in POINTS for point in points(family)]
     for i, (family, point) in enumerate(todo):
         progress(i, len(todo))
-        calls = {}
-        if point in POINTS[family]:
-            calls = {way: _call(family, way, point) for way in ways(family, accelerator)}
-        if family == "diagonal" and point in WARM_POINTS:
-            for way in ("scan", *map(warm_way, WARM_CHUNKS)):
-                calls[way] = _call(family, way, point)
+        calls = {way: _call(family, way, point) for way in ways(family, point, accelerator)}
         taken = hardware.interleaved_seconds(calls, repeats=REPEATS, fill_s=FILL_S, statistic=min)
         seconds |= {name(family, way, point): s for way, s in taken.items()}
     progress(len(todo), len(todo))
-    return {key: seconds[key] for key in names(accelerator)}
+    return seconds
 
 
 def _call(family: str, way: str, point: Point) -> Callable[[], Any]:
-    cell, params, x, h0 = _problem(family, *point)
-    solver, scan = _method(way.removesuffix("-gradient"))
+    cell, params, x, h0 = _problem(family, *point, forgets=not way.startswith("refused"))
+    solver, scan = METHODS[way.removesuffix("-gradient")]
 
     def states(params: Any, x: Any) -> jax.Array:
         return solve(cell, params, x, h0, solver=solver, scan=scan).states
@@ -83,29 +61,21 @@ def _call(family: str, way: str, point: Point) -> Callable[[], Any]:
     return lambda: call(params, x)
 
 
-def _method(way: str) -> tuple[AbstractSolver, AbstractScan]:
-    known: dict[str, tuple[AbstractSolver, AbstractScan]] = {
-        "scan": (Sequential(), Serial()),
-        "bptt": (Sequential("bptt"), Serial()),
-        "serial": (Sequential(), Serial()),
-        "two-level": (Sequential(), TwoLevel()),
-        "newton-two-level": (Newton(), TwoLevel()),
-        "newton-associative": (Newton(), Associative()),
-    }
-    warm = {warm_way(chunks): (warm_start(chunks), TwoLevel()) for chunks in WARM_CHUNKS}
-    return (known | warm)[way]
-
-
-def _problem(family: str, steps: int, lanes: int) -> tuple[Any, Any, jax.Array, jax.Array | None]:
+def _problem(family: str, steps: int, lanes: int, forgets: bool) -> tuple[Any, Any, jax.Array, jax.Array | None]:
     keys = jax.random.split(jax.random.key(0), 3)
     if family == "function":
         x = jax.random.normal(keys[1], (steps, lanes), jnp.float32)
         a = jax.random.uniform(keys[0], (lanes,), jnp.float32)
+        if not forgets:  # two fixed points of opposite sign, and the inputs too small to leave one
+            a, x = a + 10, x / 10
         return _elementwise, a, x, jnp.zeros(lanes, jnp.float32)
     channels = min(lanes, CHANNELS)
     cell = {"diagonal": ParaGRU, "block": ParaLSTM, "dense": GRU}[family](channels, channels)
     x = jax.random.normal(keys[1], (lanes // channels, steps, channels), jnp.float32)
-    return cell, cell.init(keys[0], jnp.float32), x, None
+    params = cell.init(keys[0], jnp.float32)
+    if not forgets:  # the update gate stays shut
+        params = params | {"b": params["b"].at[0].set(-1e3)}
+    return cell, params, x, None
 
 
 def _elementwise(h: jax.Array, x: jax.Array, a: jax.Array) -> jax.Array:

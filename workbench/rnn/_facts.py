@@ -13,10 +13,13 @@ from pathlib import Path
 import jax
 
 from workbench import hardware
+from workbench.rnn._loops import fast_loops_active
 
 KIND = "rnn"
 SHIPPED = Path(__file__).parent / "auto_reference.json"
-"""The figures of a reference machine, CPU only; `benchmarks/auto.py --write-reference` makes them."""
+"""The figures of a reference machine, CPU only, with XLA's loops as they are and fused (`rnn.xla_flags`).
+
+`benchmarks/auto.py --write-reference` makes them."""
 
 Point = tuple[int, int]
 POINTS: dict[str, tuple[Point, ...]] = {
@@ -33,8 +36,9 @@ POINTS: dict[str, tuple[Point, ...]] = {
 Lanes are batch times channels. A question is answered by the family most like the cell, at the nearest point.
 """
 WARM_POINTS: tuple[Point, ...] = ((16384, 1), (16384, 4), (131072, 1), (131072, 4))
-WARM_CHUNKS, WARM_OVERLAP = (8, 16, 32), 64
-"""WarmStart, forward, is measured on the diagonal family: few lanes and many steps, where it has a chance."""
+WARM_CHUNKS, WARM_OVERLAP, WARM_FAMILIES = (16, 32), 64, ("diagonal", "function")
+"""WarmStart, forward, is measured for few lanes and many steps, where it has a chance; and its cost where it has none,
+because the recurrence does not forget."""
 ADJOINTS = ("bptt", "serial", "two-level")
 """Gradients after a sequential forward pass: through the loop, or by an affine scan at the solution."""
 NEWTONS = ("newton-two-level", "newton-associative")
@@ -60,23 +64,35 @@ def name(family: str, way: str, point: Point) -> str:
     return f"{family}/{way}/{point[0]}x{point[1]}"
 
 
-def ways(family: str, accelerator: bool) -> tuple[str, ...]:
-    """What is timed at every point of a family; "-gradient" is forward and backward together."""
-    adjoints = tuple(f"{a}-gradient" for a in ADJOINTS if family != "dense" or a != "two-level")
-    newtons = tuple(f"{n}{both}" for n in NEWTONS for both in ("", "-gradient"))
-    return ("scan", *adjoints, *(newtons if accelerator and family != "dense" else ()))
+def points(family: str) -> tuple[Point, ...]:
+    """Where a family is measured, WarmStart's points among them."""
+    return tuple(dict.fromkeys(POINTS[family] + (WARM_POINTS if family in WARM_FAMILIES else ())))
+
+
+def ways(family: str, point: Point, accelerator: bool) -> tuple[str, ...]:
+    """What is timed at a point; "-gradient" is forward and backward together."""
+    found = ["scan"]
+    if point in POINTS[family]:
+        found += [f"{a}-gradient" for a in ADJOINTS if family != "dense" or a != "two-level"]
+        found += [f"{n}{both}" for n in NEWTONS for both in ("", "-gradient") if accelerator and family != "dense"]
+    if family in WARM_FAMILIES and point in WARM_POINTS:
+        found += [way for chunks in WARM_CHUNKS for way in (warm_way(chunks), refused_way(chunks))]
+    return tuple(found)
 
 
 def names(accelerator: bool) -> tuple[str, ...]:
     """Every figure of a calibration."""
-    keys = [name(f, way, point) for f, points in POINTS.items() for way in ways(f, accelerator) for point in points]
-    warm = [name("diagonal", way, p) for way in ("scan", *map(warm_way, WARM_CHUNKS)) for p in WARM_POINTS]
-    return tuple(dict.fromkeys(keys + warm))
+    return tuple(name(f, way, point) for f in POINTS for point in points(f) for way in ways(f, point, accelerator))
 
 
 def warm_way(chunks: int) -> str:
     """The name of a warm start with so many chunks."""
     return f"warm-{chunks}"
+
+
+def refused_way(chunks: int) -> str:
+    """The name of the same for a recurrence that does not forget, so that the guard turns to the loop."""
+    return f"refused-{chunks}"
 
 
 def nearest(points: tuple[Point, ...], steps: int, lanes: int) -> Point:
@@ -106,7 +122,7 @@ def _facts(machine: hardware.Machine, _: Path) -> Facts | None:
         return Facts(f"measured here on {kept.measured[:10]}", True, kept.figures)
     if accelerator or not SHIPPED.exists():
         return None
-    told = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    told = json.loads(SHIPPED.read_text(encoding="utf-8"))["fused" if fast_loops_active() else "plain"]
     where = f"measured on a reference machine ({told['machine']}); `workbench calibrate` measures this one"
     return Facts(where, False, told["seconds"])
 

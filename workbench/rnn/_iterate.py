@@ -5,23 +5,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array
 
-from workbench.rnn._result import Code
 from workbench.rnn._scan import AbstractScan
-from workbench.rnn._solver import AbstractSolver, Iterate
+from workbench.rnn._solver import AbstractSolver, Code, Iterate, Record
 from workbench.rnn._system import System
 
 _RUNNING = -1
-
-
-class Record(NamedTuple):
-    """What a solve says about itself, a sequence each."""
-
-    code: Int[Array, "*batch"]
-    iterations: Int[Array, "*batch"]
-    residual: Float[Array, "*batch"]
-    history: Float[Array, "*batch iterates"]
 
 
 class _Loop(NamedTuple):

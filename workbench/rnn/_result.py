@@ -1,7 +1,6 @@
 """What a solve returns: states that say how far they can be trusted."""
 
 import dataclasses
-import enum
 from typing import Any
 
 import jax
@@ -15,16 +14,7 @@ from workbench.rnn._cell import AbstractCell
 from workbench.rnn._certify import Certificate, certify
 from workbench.rnn._conditioning import Conditioning, along_rollout
 from workbench.rnn._diagnostics import error_bounds, lyapunov
-from workbench.rnn._solver import AbstractSolver
-
-
-class Code(enum.IntEnum):
-    """How a sequence ended."""
-
-    CONVERGED = 0
-    MAX_STEPS = 1
-    NONFINITE = 2
-    DIVERGED = 3
+from workbench.rnn._solver import AbstractSolver, Code
 
 
 @jax.tree_util.register_dataclass

@@ -12,16 +12,16 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Int
 
 from workbench.errors import NotConverged
-from workbench.rnn._auto import Auto, rescue, settle
+from workbench.rnn._auto import Auto, settle
 from workbench.rnn._cell import AbstractCell
 from workbench.rnn._door import check_options, guess_array, masked, prepare, tolerances
 from workbench.rnn._function import Function
-from workbench.rnn._iterate import Record, iterate
+from workbench.rnn._iterate import iterate
 from workbench.rnn._masked import hold
 from workbench.rnn._matrix_free import linear_recurrence, wants_no_matrix
 from workbench.rnn._result import Stats, Status, Trajectory
 from workbench.rnn._scan import AbstractScan, Serial, affine_scan
-from workbench.rnn._solver import AbstractSolver
+from workbench.rnn._solver import AbstractSolver, Record
 from workbench.rnn._system import System, bind
 
 MAX_STEPS = 50
@@ -123,7 +123,7 @@ def _run(
         length = jax.tree.leaves(system.inputs)[0].shape[0]
         first = jnp.zeros((length, *system.initial.shape), system.initial.dtype)
         first = first if guess == "zeros" or solver.direct else cell.step(system.params, first, system.inputs)
-    return rescue(solver, system, *iterate(system, solver, scan, steps, first, tolerance))
+    return solver.conclude(system, *iterate(system, solver, scan, steps, first, tolerance))
 
 
 _run_implicit = jax.custom_jvp(_run, nondiff_argnums=(0, 1, 2, 3, 4))

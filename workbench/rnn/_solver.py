@@ -1,11 +1,12 @@
 """The interface of a solver; Sequential, which everything is held against; and Newton, whose shape others share."""
 
 import dataclasses
+import enum
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from workbench.rnn._jacobian import AbstractJacobian
 from workbench.rnn._scan import AbstractScan, affine_scan
@@ -21,6 +22,24 @@ class Iterate(NamedTuple):
     states: Float[Array, "time ..."]
     residual: Float[Array, "*batch"]
     carry: Any
+
+
+class Code(enum.IntEnum):
+    """How a sequence ended."""
+
+    CONVERGED = 0
+    MAX_STEPS = 1
+    NONFINITE = 2
+    DIVERGED = 3
+
+
+class Record(NamedTuple):
+    """What a solve says about itself, a sequence each."""
+
+    code: Int[Array, "*batch"]
+    iterations: Int[Array, "*batch"]
+    residual: Float[Array, "*batch"]
+    history: Float[Array, "*batch iterates"]
 
 
 PATIENCE = 3
@@ -57,6 +76,12 @@ class AbstractSolver(ABC):
     def finish(self, system: System, iterate: Iterate) -> Float[Array, "time ..."]:
         """The states at all times, for a solver whose unknowns are fewer."""
         return iterate.states
+
+    def conclude(
+        self, system: System, states: Float[Array, "time ..."], record: Record
+    ) -> tuple[Float[Array, "time ..."], Record]:
+        """What is returned: a solver that knows another way to the states takes it here where its own did not end."""
+        return states, record
 
 
 @dataclasses.dataclass(frozen=True)

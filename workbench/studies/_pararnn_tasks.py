@@ -49,11 +49,11 @@ MODELS = {
 
 SETTINGS = {
     PARITY: Setting(tasks.Parity(), ((0, 20), (250, 100)), 350, batch=8, learning_rate=5e-3),
-    MQAR: Setting(tasks.MQAR(), 32, 1500, batch=64, learning_rate=3e-3, bare=False),
+    MQAR: Setting(tasks.MQAR(), 32, 1000, batch=64, learning_rate=5e-3, bare=False),
     K_HOP: Setting(tasks.KHop(), 40, 800, batch=32, bare=False),
     CYCLE: Setting(tasks.CycleNavigation(), 40, 1500, batch=32, learning_rate=5e-3),
-    MODULAR: Setting(tasks.ModularArithmetic(), 21, 2500, batch=64, learning_rate=5e-3),
-    A5: Setting(tasks.A5(generators=True), 20, 1000, batch=64),
+    MODULAR: Setting(tasks.ModularArithmetic(), 21, 2000, batch=64, learning_rate=5e-3),
+    A5: Setting(tasks.A5(generators=True), 20, 700, batch=64),
 }
 SYNTHETIC = (PARITY, MQAR, K_HOP)
 STATE_TRACKING = (CYCLE, MODULAR, A5)

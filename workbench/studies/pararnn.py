@@ -104,7 +104,8 @@ def claims(config: Config, found: Mapping[Any, Any]) -> dict[str, Outcome]:
     if config.budget is not None:
         outcomes |= found["further limits"]
         outcomes |= lm.claims(config.budget, {model: found["bytes", model] for model in lm.MIXERS})
-        outcomes |= lm.truncation_claims({k: found["Newton iterations", k] for k in lm.ITERATIONS})
+        truncated = {k: found["Newton iterations", k] for k in lm.ITERATIONS}
+        outcomes |= lm.truncation_claims(found["bytes", "ParaGRU"], truncated)
     return outcomes
 
 
@@ -137,9 +138,9 @@ def train(config: Config, log: Any, model: str) -> lm.Compared:
 
 
 def train_with(config: Config, log: Any, iterations: int) -> lm.Compared:
-    """ParaGRU trained with a fixed number of Newton iterations, 0 for the exact solution."""
+    """ParaGRU trained with a fixed number of Newton iterations."""
     assert config.budget is not None
-    title = f"bytes/paragru-{iterations or 'exact'}"
+    title = f"bytes/paragru-{iterations}"
     return lm.train(config.budget, lm.with_iterations(iterations), config.seeds[:1], log, title)
 
 
