@@ -1,11 +1,12 @@
 """Does `rnn.Auto` keep its word: never slower than `jax.lax.scan` by more than 10 % or 50 µs, forward and backward?
 
-    python benchmarks/auto.py                     # the whole grid: about half an hour on two quiet cores
+    python benchmarks/auto.py                     # the whole grid: about five minutes on two quiet cores
     python benchmarks/auto.py --quick             # a few shapes in a minute: does it work, not how fast it is
     python benchmarks/auto.py --write-reference   # measures the figures that travel with the package, anew
 
 Auto chooses by what `workbench calibrate` has kept on this machine, else by the reference figures; the table says by
-which. Same weights and inputs, float32, calls in turns, medians. A whole run goes to `benchmarks/results/auto.json`.
+which. Same weights and inputs, float32, calls in turns, medians. A whole run goes to `benchmarks/results/auto.json`,
+one with XLA's loops fused (`XLA_FLAGS`, see `rnn.xla_flags`) to `auto-fused.json`.
 """
 
 import argparse
@@ -122,7 +123,8 @@ def main() -> int:
     lost = [row for row in rows if not all(row["kept"].values())]
     print(f"{len(rows) - len(lost)} of {len(rows)} within {SHARE - 1:.0%} or {ABSOLUTE_S * 1e6:.0f} µs of lax.scan")
     if not told.quick:
-        print(f"written: {keep('auto', {'rows': rows, 'lost': len(lost)}, ('jax', 'jaxlib'))}")
+        name = "auto-fused" if rnn.fast_loops_active() else "auto"
+        print(f"written: {keep(name, {'rows': rows, 'lost': len(lost)}, ('jax', 'jaxlib'))}")
     return 1 if lost else 0
 
 

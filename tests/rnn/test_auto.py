@@ -37,8 +37,8 @@ def made_up(here=True, **ratios):
     return _facts.Facts("made up", here, seconds)
 
 
-def ask(family="diagonal", steps=16384, lanes=16, batched=False, max_steps=None):
-    return Question(family, steps, lanes, batched, max_steps)
+def ask(family="diagonal", steps=16384, lanes=16, batched=False, max_steps=None, block=1):
+    return Question(family, steps, lanes, batched, max_steps, block)
 
 
 def known(monkeypatch, facts):
@@ -79,7 +79,7 @@ def test_a_warm_start_for_few_lanes_and_many_steps_only():
         ask(steps=131072, lanes=64),
         ask(steps=1024, lanes=1),
         ask(steps=131072, lanes=1, batched=True),
-        ask("dense", steps=131072, lanes=1),
+        ask("block", steps=131072, lanes=1, block=4),
         ask(steps=131072, lanes=1, max_steps=10),
     ):
         assert isinstance(choose(question, None, facts).solver, rnn.Sequential)
@@ -121,20 +121,20 @@ def test_an_accelerator_without_figures_is_judged_by_the_cost_model():
 
 
 @pytest.mark.parametrize(
-    ("make", "family"),
+    ("make", "family", "block"),
     [
-        (lambda: rnn.ParaGRU(4, 6), "diagonal"),
-        (lambda: rnn.LinearGRU(4, 6), "diagonal"),
-        (lambda: rnn.ParaLSTM(4, 6), "block"),
-        (lambda: rnn.GRU(4, 6), "dense"),
+        (lambda: rnn.ParaGRU(4, 6), "diagonal", 1),
+        (lambda: rnn.LinearGRU(4, 6), "diagonal", 1),
+        (lambda: rnn.ParaLSTM(4, 6), "block", 2),
+        (lambda: rnn.GRU(4, 6), "dense", 6),
     ],
 )
-def test_a_cell_is_recognised_by_its_jacobian(monkeypatch, make, family):
+def test_a_cell_is_recognised_by_its_jacobian(monkeypatch, make, family, block):
     asked = []
     monkeypatch.setattr(_auto, "choose", lambda question, *_: asked.append(question) or choose(question, *_))
     cell = make()
     rnn.solve(cell, cell.init(jax.random.key(0)), jnp.ones((3, 20, 4)))
-    assert asked == [Question(family, 20, 18, False, None)]
+    assert asked == [Question(family, 20, 18, False, None, block)]
 
 
 def test_the_default_of_solve_and_what_it_says():

@@ -38,7 +38,7 @@ from workbench.rnn._system import System
 GAIN_HERE, GAIN_ELSEWHERE = 0.95, 0.85
 """Another way than lax.scan must take at most this share of its time: figures of another machine must say more."""
 WARM_LANES, WARM_STEPS = 4, 8192
-"""WarmStart is looked at up to so many lanes and from so many steps."""
+"""WarmStart is looked at up to so many lanes and from so many steps, and for blocks of 2 at most: what was measured."""
 WARM_LOSS = 1.08
 """WarmStart's guard must not cost more than this over lax.scan where it finds that the recurrence does not forget."""
 MODEL_GAIN = 2.0
@@ -127,6 +127,7 @@ class Question(NamedTuple):
     lanes: int
     batched: bool
     max_steps: int | None
+    block: int = 1
 
 
 def settle(
@@ -143,16 +144,16 @@ def settle(
     one = jax.ShapeDtypeStruct(cell.state_shape, h0.dtype)
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (params, x))
     treedef, leaves = jax.tree.structure(shapes), tuple((a.shape, a.dtype) for a in jax.tree.leaves(shapes))
-    family, steps = _look(cell, treedef, leaves, one.dtype, h0.ndim - len(cell.state_shape))
+    family, steps, block = _look(cell, treedef, leaves, one.dtype, h0.ndim - len(cell.state_shape))
     lanes = math.prod(h0.shape) // (2 if family == "block" else 1)
     batched = any(map(_is_batched, jax.tree.leaves(data)))
-    chosen = choose(Question(family, steps, lanes, batched, max_steps), scan, facts())
+    chosen = choose(Question(family, steps, lanes, batched, max_steps, block), scan, facts())
     return chosen, chosen.scan
 
 
 def choose(question: Question, scan: AbstractScan | None, known: Facts | None) -> Chosen:
     """The fastest way that the facts know for a question; a `scan` that is given stays."""
-    family, steps, lanes, batched, _ = question
+    family, steps, lanes, batched, *_ = question
     size = f"{steps} steps x {lanes} lane{'s' if lanes != 1 else ''}"
     if known is None:
         return _by_model(question, scan, size)
@@ -202,9 +203,9 @@ class _Candidate(NamedTuple):
 
 
 def _candidates(question: Question, point: tuple[int, int], known: Facts) -> list[_Candidate]:
-    family, steps, lanes, batched, max_steps = question
+    family, steps, lanes, batched, max_steps, block = question
     found = []
-    warm = [] if batched or lanes > WARM_LANES or steps < WARM_STEPS or family == "dense" else _warm(question, known)
+    warm = [] if batched or lanes > WARM_LANES or steps < WARM_STEPS or block > 2 else _warm(question, known)
     share = known.ratio(family, "scan", "bptt-gradient", point)
     for adjoint in ADJOINTS:
         both = known.ratio(family, f"{adjoint}-gradient", "bptt-gradient", point)
@@ -254,19 +255,19 @@ def short(method: Any) -> str:
 
 
 @functools.lru_cache(maxsize=512)
-def _look(cell: AbstractCell, treedef: Any, leaves: tuple, dtype: Any, batch_ndim: int) -> tuple[str, int]:
-    """(the measured family that is most like the cell, number of steps), from shapes alone."""
+def _look(cell: AbstractCell, treedef: Any, leaves: tuple, dtype: Any, batch_ndim: int) -> tuple[str, int, int]:
+    """(the measured family that is most like the cell, number of steps, size of a Jacobian's block), from shapes."""
     params, x = jax.tree.unflatten(treedef, [jax.ShapeDtypeStruct(*leaf) for leaf in leaves])
     inputs = jax.eval_shape(lambda params, x: cell.project(params, cell.time_first(x)), params, x)
     steps = jax.tree.leaves(inputs)[0].shape[0]
     first = (0,) * (1 + batch_ndim)
     if batch_ndim and not all(jax.tree.leaves(inputs)[0].shape[: 1 + batch_ndim]):
-        return "diagonal", steps
+        return "diagonal", steps, 1
     u = jax.eval_shape(lambda inputs: jax.tree.map(lambda a: a[first], inputs), inputs)
     J = jax.eval_shape(cell.jacobian, params, jax.ShapeDtypeStruct(cell.state_shape, dtype), u)
     if isinstance(J, Diagonal):
-        return "function" if isinstance(cell, FunctionCell) else "diagonal", steps
-    return "block" if J.k <= SMALL_BLOCK else "dense", steps
+        return "function" if isinstance(cell, FunctionCell) else "diagonal", steps, 1
+    return "block" if J.k <= SMALL_BLOCK else "dense", steps, J.k
 
 
 def _is_batched(a: Any) -> bool:
