@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,14 +16,17 @@ import nbformat
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
+EVIDENCE = FOLDER.parent / "store" / "evidence"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 
 
 @pytest.fixture(scope="module")
 def kernel_environment(tmp_path_factory):
-    """What a user's kernel has: a store of its own, default precision, the CPU."""
+    """What a user's kernel has: a store with the committed evidence, default precision, the CPU."""
+    store = tmp_path_factory.mktemp("notebooks") / "store"
+    shutil.copytree(EVIDENCE, store / "evidence")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WORKBENCH_STORE", str(tmp_path_factory.mktemp("notebooks") / "store"))
+        patch.setenv("WORKBENCH_STORE", str(store))
         patch.setenv("JUPYTER_PLATFORM_DIRS", "1")
         patch.delenv("JAX_ENABLE_X64", raising=False)
         yield
