@@ -48,7 +48,7 @@ MODELS = {
 
 
 SETTINGS = {
-    PARITY: Setting(tasks.Parity(), ((0, 20), (250, 100)), 350, batch=8, learning_rate=5e-3),
+    PARITY: Setting(tasks.Parity(), ((0, 20), (400, 100)), 500, batch=8, learning_rate=5e-3),
     MQAR: Setting(tasks.MQAR(), 32, 1000, batch=64, learning_rate=5e-3, bare=False),
     K_HOP: Setting(tasks.KHop(), 40, 800, batch=32, bare=False),
     CYCLE: Setting(tasks.CycleNavigation(), 40, 1500, batch=32, learning_rate=5e-3),
