@@ -356,11 +356,12 @@ def labels(dark):
 
 
 (
-    hv.HeatMap(cells, ["task", "model"], ["accuracy (%)", "text"]).opts(
+    hv.HeatMap([cell[:3] for cell in cells], ["task", "model"], "accuracy (%)").opts(
         cmap=display.SEQUENTIAL,
         clim=(0, 100),
         colorbar=True,
         width=760,
+        xrotation=20,
         height=380,
         invert_yaxis=True,
         xlabel="",
@@ -422,7 +423,7 @@ figure.opts(
 #
 # ParaGRU trained on the same bytes with exactly $K$ Newton iterations, held against training with the exact solution. Even
 # one iteration ends within a few ten-thousandths of a bit: the states that it gets wrong are few, and the model learns
-# with them. Two are within rounding, three are the exact training, step for step.
+# with them. From two on what is left is rounding.
 
 # %%
 curves = log.sql(
@@ -450,7 +451,7 @@ def by_iterations(rows, column, label, **options):
             hv.Curve((g["step"], g[column]), "optimiser step", label, label=f"K = {k}").opts(color=c, line_width=2)
             for ((k,), g), c in zip(groups, display.CATEGORICAL, strict=False)
         ]
-    ).opts(width=430, height=330, legend_position="top_right", **options)
+    ).opts(width=460, height=330, legend_position="right", **options)
 
 
 (
