@@ -143,7 +143,7 @@ def benchmark(file: Path | None) -> tuple[list[Chain], dict[str, Any]]:
     grouped: dict[tuple, dict[str, np.ndarray]] = {}
     for row in record.pop("decomposition", []):
         ways = grouped.setdefault((row["cell"].lower(), row["T"], row["D"]), {})
-        ways[row["step"]] = np.atleast_1d(np.asarray(row["seconds"], float))
+        ways[row["way"]] = np.atleast_1d(np.asarray(row["seconds"], float))
     return [Chain(cell, sizes(length, dim), ways) for (cell, length, dim), ways in grouped.items()], record
 
 

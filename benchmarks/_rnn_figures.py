@@ -136,18 +136,20 @@ def _same(one: Row, other: Row) -> bool:
 
 
 def decomposition(rows: Sequence[Row]) -> list[Row]:
-    """The chain from the Python loop to Newton at T = 512, a factor a link: {cell, T, B, D, step, part, seconds,
-    ratio_to_previous, ratio_to_loop, over_lax_scan}. The factors of a chain multiply to loop / Newton."""
+    """The chain from the Python loop to Newton at T = 512, a factor a link: {cell, T, B, D, way, step, part, seconds,
+    ratio_to_previous, ratio_to_loop, over_lax_scan}; the dashboard knows the `way`. The factors of a chain multiply to
+    loop / Newton."""
     told: list[Row] = []
     for case in LOOPS:
         links = _links(rows, case)
-        if any(seconds is None for _, _, seconds in links):
+        if any(seconds is None for *_, seconds in links):
             continue
-        first, base = links[0][2], links[2][2]
+        first, base = links[0][-1], links[2][-1]
         previous = first
-        for step, part, seconds in links:
+        for way, step, part, seconds in links:
             told.append(
-                {"cell": case.cell, "T": case.time, "B": case.batch, "D": case.dim, "step": step, "part": part}
+                {"cell": case.cell, "T": case.time, "B": case.batch, "D": case.dim}
+                | {"way": way, "step": step, "part": part}
                 | {"seconds": seconds, "ratio_to_previous": previous / seconds}
                 | {"ratio_to_loop": first / seconds, "over_lax_scan": seconds / base}
             )
@@ -155,17 +157,17 @@ def decomposition(rows: Sequence[Row]) -> list[Row]:
     return told
 
 
-def _links(rows: Sequence[Row], case: Case) -> list[tuple[str, str, Any]]:
+def _links(rows: Sequence[Row], case: Case) -> list[tuple[str, str, str, Any]]:
     at = lambda method, setting: find(rows, case, "forward", method, setting)
     newton = {name: at(name, FUSED) for name in (f"{NEWTON3}, {s}" for s in ("Serial", "TwoLevel", "Associative"))}
     timed = {name: seconds for name, seconds in newton.items() if seconds}
     fastest = min(timed, key=lambda name: timed[name]) if timed else NEWTON3
     return [
-        (LOOP, "start", at(LOOP, ONE)),
-        (SLICED, "dispatch", at(SLICED, ONE)),
-        (LAX_SCAN, "dispatch", at(LAX_SCAN, ONE)),
-        (f"{LAX_SCAN}, loop fused", "fusion", at(LAX_SCAN, FUSED)),
-        (f"{fastest}, loop fused", "algorithm", timed.get(fastest)),
+        ("loop", LOOP, "start", at(LOOP, ONE)),
+        ("sliced-loop", SLICED, "dispatch", at(SLICED, ONE)),
+        ("scan-unfused", LAX_SCAN, "dispatch", at(LAX_SCAN, ONE)),
+        ("scan", f"{LAX_SCAN}, loop fused", "fusion", at(LAX_SCAN, FUSED)),
+        ("newton", f"{fastest}, loop fused", "algorithm", timed.get(fastest)),
     ]
 
 

@@ -124,8 +124,8 @@ def test_the_benchmark_is_read_with_its_machine_and_date(tmp_path, source):
         "measured": "2026-01-02T03:04:05+00:00",
         "machine": {"cpu": "EPYC", "cores": 2},
         "decomposition": [
-            {"cell": "ParaLSTM", "T": 512, "D": 16, "step": step, "seconds": s, "ratio_to_previous": None}
-            for step, s in seconds.items()
+            {"cell": "ParaLSTM", "T": 512, "D": 16, "way": way, "seconds": s, "ratio_to_previous": None}
+            for way, s in seconds.items()
         ],
     }
     file = tmp_path / "rnn.json"
@@ -135,6 +135,13 @@ def test_the_benchmark_is_read_with_its_machine_and_date(tmp_path, source):
     assert (chain.cell, run_id, told["machine"]["cores"]) == ("paralstm", "", 2)
     assert [link.factor for link in chain.links()] == pytest.approx([1000, 0.2])
     assert RnnState(source, None, origin="benchmark").timed() == ([], "", {})
+
+
+def test_the_committed_benchmark_is_drawn():
+    chains, told = rnn_data.benchmark(rnn_data.benchmark_file())
+    assert {chain.cell for chain in chains} == {"paragru", "paralstm"}
+    assert all(tuple(chain.seconds) == tuple(rnn_data.WAYS) for chain in chains)
+    assert told["measured"] > "2026"
 
 
 def test_the_published_figures_come_from_the_catalogue(source):

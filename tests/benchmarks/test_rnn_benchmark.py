@@ -99,6 +99,7 @@ def test_the_chain_multiplies_to_loop_over_newton():
     ]
     chain = figures.decomposition(rows)
     assert [link["part"] for link in chain] == ["start", "dispatch", "dispatch", "fusion", "algorithm"]
+    assert [link["way"] for link in chain] == ["loop", "sliced-loop", "scan-unfused", "scan", "newton"]
     assert math.prod(link["ratio_to_previous"] for link in chain) == pytest.approx(96e-3 / 270e-6)
     assert chain[-1]["over_lax_scan"] == pytest.approx(270 / 48)
     assert "TwoLevel" in chain[-1]["step"]
