@@ -23,3 +23,12 @@ def dense(size=6, length=40, gain=0.5):
     keys = jax.random.split(jax.random.key(3), 3)
     w = gain * jax.random.normal(keys[0], (size, size)) / np.sqrt(size)
     return w, jax.random.normal(keys[1], (length, size)), jax.random.normal(keys[2], (size,))
+
+
+def bidiagonal(A):
+    """The matrix of delta_t - A_t delta_{t-1}, delta_0 = 0, stacked over time."""
+    T, D, _ = A.shape
+    L = np.eye(T * D)
+    for t in range(1, T):
+        L[t * D : (t + 1) * D, (t - 1) * D : t * D] = -A[t]
+    return L

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from maps import dense, logistic
+from maps import bidiagonal, dense, logistic
 from rnn_table import close, problem
 
 from workbench import rnn

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
-from maps import dense, logistic, mixing
+from maps import bidiagonal, dense, logistic, mixing
 from rnn_table import close, problem
 
 from workbench import rnn
@@ -28,15 +28,6 @@ def lorenz(h, x, dt):
 
 
 # -- Newton with another matrix ---------------------------------------------------------------------------------------
-
-
-def bidiagonal(A):
-    """The matrix of delta_t - A_t delta_{t-1}, delta_0 = 0, stacked over time."""
-    T, D, _ = A.shape
-    L = np.eye(T * D)
-    for t in range(1, T):
-        L[t * D : (t + 1) * D, (t - 1) * D : t * D] = -A[t]
-    return L
 
 
 def by_hand(matrix, steps):
