@@ -1,4 +1,4 @@
-"""The setting of XLA that makes loops fast on CPU: taken by the compiler, and harmless to results."""
+"""The settings of XLA that make loops fast on CPU: taken by the compiler, and harmless to results."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def child(flags):
     return json.loads(done.stdout)
 
 
-def test_the_setting_changes_the_program_and_not_the_result():
+def test_the_settings_change_the_program_and_not_the_result():
     plain, fast = child(None), child(rnn.xla_flags(""))
     assert (plain["active"], fast["active"]) == (False, True)
     assert fast["kernels"] > plain["kernels"]
@@ -40,18 +40,22 @@ def test_the_setting_changes_the_program_and_not_the_result():
     assert fast["gradient"] == pytest.approx(plain["gradient"], rel=1e-5)
 
 
+LOOPS, WIDTH = "xla_cpu_small_while_loop_byte_threshold=1000000", "--xla_cpu_prefer_vector_width=512"
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("", "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000"),
-        ("--a=1", "--a=1 --xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000"),
+        ("", f"{WIDTH} --xla_backend_extra_options={LOOPS}"),
+        ("--a=1", f"--a=1 {WIDTH} --xla_backend_extra_options={LOOPS}"),
+        ("--xla_backend_extra_options=b=2 --a=1", f"--xla_backend_extra_options=b=2,{LOOPS} --a=1 {WIDTH}"),
         (
-            "--xla_backend_extra_options=b=2 --a=1",
-            "--xla_backend_extra_options=b=2,xla_cpu_small_while_loop_byte_threshold=1000000 --a=1",
+            "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=7",
+            f"--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=7 {WIDTH}",
         ),
         (
-            "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=7",
-            "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=7",
+            "--xla_cpu_prefer_vector_width=128",
+            f"--xla_cpu_prefer_vector_width=128 --xla_backend_extra_options={LOOPS}",
         ),
     ],
 )
