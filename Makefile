@@ -52,7 +52,7 @@ bench: $(READY)  ## measure speed beside peers; writes benchmarks/results
 	for file in benchmarks/[a-z]*.py; do $(BIN)/python $$file || exit 1; done
 
 lock: $(READY)  ## resolve pyproject.toml anew into requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml models.in --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 wheel: $(READY)  ## build dist/*.whl

@@ -13,10 +13,10 @@ from workbench import lm
 @functools.cache
 def made(name, **changes):
     cfg = config(name, **changes)
-    return cfg, lm.init(cfg, jax.random.key(1), jnp.float64)
+    return lm.init(cfg, jax.random.key(1), jnp.float64)
 
 
 @pytest.fixture
 def model():
-    """(name, **changes) -> (config, parameters in float64)."""
+    """(name, **changes) -> a fresh model in float64."""
     return made

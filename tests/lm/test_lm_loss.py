@@ -23,31 +23,31 @@ def by_hand(logits, batch):
 
 
 def test_loss_is_the_masked_mean_with_its_z_term(model):
-    cfg, params = model("ParaGRU")
-    entropy, _, log_z = by_hand(lm.forward(cfg, params, BATCH.tokens).logits, BATCH)
-    value, stats = lm.loss(cfg, params, BATCH, 0.1)
+    made = model("ParaGRU")
+    entropy, _, log_z = by_hand(lm.forward(made, BATCH.tokens).logits, BATCH)
+    value, stats = lm.loss(made, BATCH, 0.1)
     assert float(value) == pytest.approx(entropy.mean() + 0.1 * (log_z**2).mean(), abs=1e-12)
     assert stats.residual.shape == (2, 3)
-    nothing, _ = lm.loss(cfg, params, BATCH._replace(mask=np.zeros((3, 11), bool)), 0.1)
+    nothing, _ = lm.loss(made, BATCH._replace(mask=np.zeros((3, 11), bool)), 0.1)
     assert nothing == 0
 
 
 def test_scores_count_positions_not_batches_and_take_several_models(model):
-    cfg, params = model("ParaGRU")
+    made = model("ParaGRU")
     sparse = BATCH._replace(mask=BATCH.mask & (np.arange(11)[None] == 3))
-    other = jax.tree.map(lambda a: 0.5 * a, params)
-    both = jax.tree.map(lambda *a: jnp.stack(a), params, other)
-    scores = lm.evaluate(cfg, both, [BATCH, sparse])
-    for i, each in enumerate((params, other)):
-        logits = lm.forward(cfg, each, BATCH.tokens).logits
+    other = jax.tree.map(lambda a: 0.5 * a, made)
+    trained, fixed = lm.partition(jax.tree.map(lambda *a: jnp.stack(a), made, other))
+    scores = lm.Training((0, 1), trained, fixed, {}).evaluate([BATCH, sparse])
+    for i, each in enumerate((made, other)):
+        logits = lm.forward(each, BATCH.tokens).logits
         entropy, right, _ = (
             np.concatenate(a) for a in zip(by_hand(logits, BATCH), by_hand(logits, sparse), strict=True)
         )
         assert scores.loss[i] == pytest.approx(entropy.mean(), abs=1e-12)
         assert scores.accuracy[i] == pytest.approx(right.mean(), abs=1e-12)
-        assert lm.evaluate(cfg, each, [BATCH, sparse]).loss == pytest.approx(scores.loss[i], abs=1e-12)
+        assert lm.evaluate(each, [BATCH, sparse]).loss == pytest.approx(scores.loss[i], abs=1e-12)
     with pytest.raises(ValueError, match=r"^batches: "):
-        lm.evaluate(cfg, params, BATCH._replace(mask=np.zeros((3, 11), bool)))
+        lm.evaluate(made, BATCH._replace(mask=np.zeros((3, 11), bool)))
 
 
 def test_windows_ask_for_the_next_byte_and_are_a_pure_function():
@@ -69,12 +69,12 @@ def test_windows_ask_for_the_next_byte_and_are_a_pure_function():
 
 
 def test_a_model_that_knows_nothing_takes_eight_bits_a_byte():
-    cfg = config("LinearGRU", vocab=256)
-    params = lm.init(cfg, jax.random.key(0))
-    blank = params | {"readout": jnp.zeros_like(params["readout"])}
+    made = lm.init(config("LinearGRU", vocab=256), jax.random.key(0))
+    blank = made.replace(weights=made.weights | {"readout": jnp.zeros_like(made.weights["readout"])})
     corpus = data.stdlib_text(split="valid", limit_bytes=20_000)
     held_out = {"length": 16, "windows": 8, "seed": 3}
-    assert lm.bits_per_byte(cfg, blank, corpus, **held_out) == pytest.approx(8, abs=1e-5)
+    assert lm.bits_per_byte(blank, corpus, **held_out) == pytest.approx(8, abs=1e-5)
     windows = lm.next_byte(corpus.windows(17, 8, seed=3))
-    entropy, _, _ = by_hand(lm.forward(cfg, params, windows.tokens).logits, windows)
-    assert lm.bits_per_byte(cfg, params, corpus, **held_out) == pytest.approx(entropy.mean() / np.log(2), abs=1e-5)
+    entropy, _, _ = by_hand(lm.forward(made, windows.tokens).logits, windows)
+    assert lm.bits_per_byte(made, corpus, **held_out) == pytest.approx(entropy.mean() / np.log(2), abs=1e-5)
+    assert (lm.held_out(corpus, **held_out)[0].tokens == windows.tokens).all()

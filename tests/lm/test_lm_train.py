@@ -28,7 +28,7 @@ def run(steps=6, **changes):
 
 
 def same(a, b):
-    jax.tree.map(np.testing.assert_array_equal, (a.params, a.history), (b.params, b.history))
+    jax.tree.map(np.testing.assert_array_equal, (a.trained, a.history), (b.trained, b.history))
 
 
 def test_rates_rise_then_fall_to_zero():
@@ -45,11 +45,11 @@ def test_update_is_adamw_of_the_papers():
     """Three steps in NumPy from the model's own gradients: clip, moments, decay of matrices, recurrent clip."""
     trained = run(steps=3, seeds=(1,), steps_per_call=3)
     params = lm.init(TINY, jax.random.key(1))
-    gradient = jax.jit(jax.grad(lambda p, b: lm.loss(TINY, p, b, 1e-3)[0]))
+    gradient = jax.jit(jax.grad(lambda p, b: lm.loss(p, b, 1e-3)[0]))
     m = v = jax.tree.map(jnp.zeros_like, params)
-    matrices = jax.tree.map(lambda a: a.ndim >= 2, params | {"layers": None}) | {
-        "layers": jax.tree.map(lambda a: a.ndim >= 3, params["layers"])
-    }  # fmt: skip
+    matrices = jax.tree.map(lambda a: a.ndim >= 2, params)
+    layers = jax.tree.map(lambda a: a.ndim >= 3, params.weights["layers"])
+    matrices = matrices.replace(weights=matrices.weights | {"layers": layers})
     for step, rate in enumerate(OPTIMISER.rates(3), 1):
         g = gradient(params, STREAM(1, step - 1))
         norm = float(jnp.sqrt(sum((a * a).sum() for a in jax.tree.leaves(g))))
@@ -62,7 +62,7 @@ def test_update_is_adamw_of_the_papers():
             u = m / (1 - 0.9**step) / (jnp.sqrt(v / (1 - 0.95**step)) + 1e-8)
             return p - rate * (u + (0.1 * p if matrix else 0))
 
-        params = lm.clip(TINY, jax.tree.map(update, params, m, v, matrices))
+        params = lm.clip(jax.tree.map(update, params, m, v, matrices))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), trained.model(1), params)
 
 
@@ -174,6 +174,35 @@ def test_a_paragru_learns_parity_of_short_strings():
     assert trained.evaluate(TASK.held_out(256, 8)).accuracy.min() > 0.99
 
 
+def test_gradient_in_parts_is_that_of_the_whole_batch():
+    """The parts hold different numbers of positions that count."""
+    drop = lambda seed, step: STREAM(seed, step)._replace(mask=np.arange(24).reshape(4, 6) % 5 > step % 3)
+    whole, parts = (lm.train(TINY, drop, 4, accumulate=n, optimiser=OPTIMISER) for n in (1, 2))
+    np.testing.assert_allclose(parts.history["loss"], whole.history["loss"], rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), parts.model(0), whole.model(0))
+    with pytest.raises(ValueError, match=r"^accumulate: 3, must divide"):
+        lm.train(TINY, STREAM, 2, accumulate=3)
+
+
+def test_half_precision_learns_about_the_same_with_full_weights():
+    full, half = (run(precision=precision) for precision in (None, "bfloat16"))
+    assert {leaf.dtype for leaf in jax.tree.leaves(half.trained)} == {np.dtype("float32")}
+    np.testing.assert_allclose(half.history["loss"], full.history["loss"], atol=0.03)
+    assert (half.history["loss"] != full.history["loss"]).any()
+
+
+def test_training_goes_on_from_a_model_and_leaves_alone_what_is_frozen(tmp_path):
+    first = run(steps=2, seeds=(1,)).model(1)
+    on = lm.train(first, STREAM, 2, seeds=(0, 1), optimiser=OPTIMISER, folder=tmp_path)
+    assert on.history["loss"].shape == (2, 2)
+    alone = lm.train(lambda seed: first, STREAM, 2, seeds=(0, 1), optimiser=OPTIMISER)
+    same(on, alone)
+    with pytest.raises(ValueError, match=r"^start: "):
+        lm.train(lm.init(TINY, jax.random.key(5)), STREAM, 2, seeds=(0, 1), optimiser=OPTIMISER, folder=tmp_path)
+    with pytest.raises(ValueError, match=r"^start: .* frozen"):
+        lm.train(first.replace(frozen=("weights",)), STREAM, 2)
+
+
 def test_what_comes_back_prints_and_plots():
     trained = run(steps=2)
     assert "seeds: 2" in repr(trained)
@@ -189,6 +218,8 @@ def test_what_comes_back_prints_and_plots():
         (lambda: run(steps=0), "steps"),
         (lambda: run(steps_per_call=0), "steps_per_call"),
         (lambda: run(calls_per_save=True), "calls_per_save"),
+        (lambda: run(accumulate=0), "accumulate"),
+        (lambda: run(precision="float16"), "precision"),
         (lambda: run(seeds=()), "seeds"),
         (lambda: run(seeds=(1, 1)), "seeds"),
         (lambda: lm.AdamW(learning_rate=0.0), "learning_rate"),

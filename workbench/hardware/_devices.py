@@ -1,10 +1,11 @@
 """Devices as their data sheets describe them: peak rates, memory, and the source of each figure."""
 
 import dataclasses
-import difflib
 import functools
 import tomllib
 from pathlib import Path
+
+from workbench.hardware import _checks
 
 _TABLE = Path(__file__).parent / "devices.toml"
 
@@ -67,9 +68,4 @@ def devices() -> tuple[DeviceSpec, ...]:
 
 def device(name: str) -> DeviceSpec:
     """The device called `name` or one of its aliases, in any case. Raises ValueError that lists near matches."""
-    names = {known.lower(): spec for spec in devices() for known in (spec.name, *spec.aliases)}
-    if isinstance(name, str) and name.lower() in names:
-        return names[name.lower()]
-    near = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.4)
-    meant = f"; did you mean {' or '.join(sorted({names[n].name for n in near}))}?" if near else ""
-    raise ValueError(f"name: {name!r}, must be one of {', '.join(spec.name for spec in devices())}{meant}")
+    return _checks.find({known.lower(): spec for spec in devices() for known in (spec.name, *spec.aliases)}, name)

@@ -1,24 +1,43 @@
-"""Language models: one block for attention, recurrent cells and state-space layers; training that resumes; tasks."""
+"""Language models: one block for attention, recurrences and state-space layers; training, decoding, real weights."""
 
+from workbench.lm import masks as masks
 from workbench.lm import tasks as tasks
+from workbench.lm._attention import Attention as Attention
+from workbench.lm._attention import RopeScaling as RopeScaling
 from workbench.lm._bytes import Windows as Windows
 from workbench.lm._bytes import bits_per_byte as bits_per_byte
+from workbench.lm._bytes import held_out as held_out
 from workbench.lm._bytes import next_byte as next_byte
+from workbench.lm._cache import KVCache as KVCache
+from workbench.lm._cache import make_cache as make_cache
 from workbench.lm._config import Config as Config
+from workbench.lm._embed import embed as embed
+from workbench.lm._forward import Output as Output
+from workbench.lm._forward import forward as forward
+from workbench.lm._generate import Generation as Generation
+from workbench.lm._generate import generate as generate
 from workbench.lm._loss import Batch as Batch
 from workbench.lm._loss import Scores as Scores
 from workbench.lm._loss import evaluate as evaluate
 from workbench.lm._loss import loss as loss
 from workbench.lm._mixer import AbstractMixer as AbstractMixer
-from workbench.lm._mixer import Attention as Attention
+from workbench.lm._mixer import Context as Context
+from workbench.lm._mixer import Mixed as Mixed
 from workbench.lm._mixer import Recurrent as Recurrent
 from workbench.lm._mixer import SolveStats as SolveStats
-from workbench.lm._model import Output as Output
+from workbench.lm._model import AbstractStreams as AbstractStreams
+from workbench.lm._model import Model as Model
 from workbench.lm._model import clip as clip
 from workbench.lm._model import count_parameters as count_parameters
-from workbench.lm._model import forward as forward
 from workbench.lm._model import init as init
+from workbench.lm._model import partition as partition
 from workbench.lm._optimiser import AdamW as AdamW
+from workbench.lm._sampling import Sampler as Sampler
 from workbench.lm._ssd import SSD as SSD
+from workbench.lm._tokenizer import AbstractTokenizer as AbstractTokenizer
+from workbench.lm._tokenizer import Bytes as Bytes
+from workbench.lm._tokenizer import Subwords as Subwords
 from workbench.lm._train import train as train
 from workbench.lm._training import Training as Training
+from workbench.lm.pretrained import available as available
+from workbench.lm.pretrained import load as load

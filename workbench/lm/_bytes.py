@@ -1,15 +1,13 @@
 """A language model of bytes: batches of windows of a corpus, and bits a byte on its held-out part."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from workbench import data
-from workbench.lm._config import Config
 from workbench.lm._loss import Batch, evaluate
 from workbench.lm._mixer import natural
+from workbench.lm._model import Model
 
 EVALUATION_BATCH = 32  # windows a forward pass
 
@@ -43,13 +41,15 @@ def next_byte(windows: np.ndarray) -> Batch:
     return Batch(windows[:, :-1], windows[:, 1:], np.ones(windows[:, 1:].shape, bool))
 
 
-def bits_per_byte(
-    config: Config, params: Any, corpus: data.Corpus, *, length: int, windows: int = 256, seed: int = 0
-) -> Float[np.ndarray, "*models"]:
+def held_out(corpus: data.Corpus, *, length: int, windows: int = 256, seed: int = 0) -> list[Batch]:
+    """Fixed random windows of a corpus, the same for every model that is judged on them, in batches."""
+    drawn = corpus.windows(length + 1, windows, seed=seed)
+    return [next_byte(drawn[i : i + EVALUATION_BATCH]) for i in range(0, windows, EVALUATION_BATCH)]
+
+
+def bits_per_byte(model: Model, corpus: data.Corpus, *, length: int, windows: int = 256, seed: int = 0) -> float:
     """-log2 p(byte | the bytes before it in its window), the mean over fixed random windows of a held-out corpus.
 
-    `params` of one model or, with a leading axis, of several. A window starts without context, as in training.
+    A window starts without context, as in training.
     """
-    drawn = corpus.windows(length + 1, windows, seed=seed)
-    batches = [next_byte(drawn[i : i + EVALUATION_BATCH]) for i in range(0, windows, EVALUATION_BATCH)]
-    return evaluate(config, params, batches).bits
+    return float(evaluate(model, held_out(corpus, length=length, windows=windows, seed=seed)).bits)

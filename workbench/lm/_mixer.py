@@ -1,15 +1,12 @@
-"""What mixes over time in a block: attention, or a recurrent cell solved by `rnn.solve`."""
+"""What mixes over time in a block: the interface of a mixer, and a recurrent cell solved by `rnn.solve`."""
 
 import dataclasses
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, DTypeLike, Float, Int, PRNGKeyArray
 
 from workbench import rnn
-from workbench.lm._layers import matrix, rms_norm
 
 
 class SolveStats(NamedTuple):
@@ -23,14 +20,41 @@ class SolveStats(NamedTuple):
     converged: Bool[Array, "..."]
 
 
+class Context(NamedTuple):
+    """What attention must know of a forward pass beside the tokens themselves. A recurrence needs none of it.
+
+    `positions` (1 or batch, time) of the tokens; `mask` (1 or batch, time, keys): True where a token may see a key,
+    keys being the prefix, then the tokens or the slots of the cache. `prefix`: this layer's learned keys and values,
+    (tokens, kv_heads, head_dim) each, or None. `cache`: keys and values of all layers, (layers, batch, slots, kv_heads,
+    head_dim) each, or None; those of this `layer` are read, and written from `slots` (batch,) on. `eps` of the norms.
+    """
+
+    positions: Int[Array, "#batch time"]
+    mask: Bool[Array, "#batch time keys"]
+    eps: float
+    prefix: tuple[Array, Array] | None = None
+    cache: tuple[Array, Array] | None = None
+    slots: Int[Array, " batch"] | None = None
+    layer: Int[Array, ""] | int = 0
+
+
+class Mixed(NamedTuple):
+    """A mixed sequence (batch, time, output_dim), the cache after it, and how its recurrence was solved."""
+
+    y: Float[Array, "batch time output_dim"]
+    cache: tuple[Array, Array] | None = None
+    stats: SolveStats | None = None
+
+
 class AbstractMixer(ABC):
-    """A causal map (batch, time, dim) -> the same shape, with parameters of its own; frozen and hashable by value.
+    """A map (batch, time, dim) -> (batch, time, output_dim) with parameters of its own; frozen and hashable by value.
 
     `gated` mixers stand in the recurrent block (projection, convolution, gate around them), others take the normalised
-    residual stream as it is.
+    residual stream as it is. A `causal` one lets no token see what comes after it.
     """
 
     gated: ClassVar[bool] = True
+    causal: bool = True
 
     @abstractmethod
     def check(self, dim: int) -> None:
@@ -41,65 +65,16 @@ class AbstractMixer(ABC):
         """Fresh parameters."""
 
     @abstractmethod
-    def __call__(self, params: Any, x: Float[Array, "batch time dim"]) -> tuple[Array, SolveStats | None]:
-        """The mixed sequence, and how its recurrence was solved if there is one."""
+    def __call__(self, params: Any, x: Float[Array, "batch time dim"], context: Context) -> Mixed:
+        """The mixed sequence."""
+
+    def output_dim(self, dim: int) -> int:
+        """The width of what comes out."""
+        return dim
 
     def clip(self, dim: int, params: Any) -> Any:
         """The parameters, brought back into the bounds of the mixer; called after each optimiser step."""
         return params
-
-
-@dataclasses.dataclass(frozen=True)
-class Attention(AbstractMixer):
-    """Causal softmax attention with rotary positions (RoPE) and normalised queries and keys, as in DCLM's Transformer.
-
-    y_t = sum_{s <= t} softmax_s(q_t . k_s / sqrt(head_dim)) v_s;  q, k = RoPE(RMSNorm(x W)). params["qkv"] is
-    (dim, 3 dim); the output projection belongs to the block. Raises ValueError unless the width is a multiple of
-    2 * heads. Sources: RoPE (arXiv 2104.09864); DCLM (arXiv 2406.11794).
-    """
-
-    heads: int = 4
-    rope_theta: float = 1e4
-
-    gated: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        natural("heads", self.heads)
-        if not self.rope_theta > 1:
-            raise ValueError(f"rope_theta: {self.rope_theta!r}, must be greater than 1")
-
-    def check(self, dim: int) -> None:
-        if dim % (2 * self.heads):
-            raise ValueError(
-                f"hidden_dim: {dim}, must be a multiple of 2 * heads = {2 * self.heads} (rotary positions act on pairs)"
-            )
-
-    def init(self, dim: int, key: PRNGKeyArray, dtype: DTypeLike) -> dict[str, Array]:
-        ones = jnp.ones(dim // self.heads, dtype)
-        return {"qkv": matrix(key, dim, 3 * dim, dtype), "norm_q": ones, "norm_k": ones}
-
-    def __call__(self, params: dict[str, Array], x: Array) -> tuple[Array, None]:
-        time, dim = x.shape[-2:]
-        q, k, v = jnp.moveaxis((x @ params["qkv"]).reshape(*x.shape[:-1], 3, self.heads, dim // self.heads), -3, 0)
-        positions = jnp.arange(time)
-        q, k = (rope(rms_norm(a, params[w]), positions, self.rope_theta) for a, w in ((q, "norm_q"), (k, "norm_k")))
-        scores = jnp.einsum("...thd,...shd->...hts", q, k) * (q.shape[-1] ** -0.5)
-        visible = positions[:, None] >= positions[None, :]
-        scores = jnp.where(visible.reshape((1,) * (scores.ndim - 2) + visible.shape), scores, -jnp.inf)
-        y = jnp.einsum("...hts,...shd->...thd", jax.nn.softmax(scores, axis=-1), v)
-        return y.reshape(x.shape), None
-
-
-def rope(
-    x: Float[Array, "*batch time heads head_dim"], positions: Int[Array, " time"], theta: float
-) -> Float[Array, "*batch time heads head_dim"]:
-    """Rotate the pair (x_i, x_{i + head_dim/2}) by the angle position * theta^(-2i / head_dim)."""
-    half = x.shape[-1] // 2
-    rate = theta ** (-jnp.arange(half, dtype=x.dtype) / half)
-    angle = positions.astype(x.dtype)[:, None] * rate[None, :]
-    cos, sin = (f(angle).reshape((1,) * (x.ndim - 3) + (positions.size, 1, half)) for f in (jnp.cos, jnp.sin))
-    a, b = x[..., :half], x[..., half:]
-    return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -150,12 +125,12 @@ class Recurrent(AbstractMixer):
         clip = getattr(self.of(dim), "clip", None)
         return params if clip is None else clip(params)
 
-    def __call__(self, params: Any, x: Array) -> tuple[Array, SolveStats]:
+    def __call__(self, params: Any, x: Array, context: Context) -> Mixed:
         cell = self.of(x.shape[-1])
         solver = self.solver or (rnn.Sequential() if issubclass(self.cell, rnn.GatedCell) else rnn.Sequential("bptt"))
         solved = rnn.solve(cell, params, x, solver=solver, scan=self.scan or rnn.Serial(), on_failure="return")
         stats = SolveStats(solved.stats.iterations, solved.stats.residual, solved.status.converged)
-        return solved.outputs.astype(x.dtype), stats
+        return Mixed(solved.outputs.astype(x.dtype), stats=stats)
 
 
 def natural(name: str, value: object) -> None:

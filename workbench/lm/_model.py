@@ -1,126 +1,168 @@
-"""The model: fresh parameters, one forward pass; layers are stacked on a leading axis and run by `lax.scan`."""
+"""The model: fresh weights, one forward pass; layers are stacked on a leading axis and run by `lax.scan`."""
 
+import dataclasses
 import math
+from abc import abstractmethod
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Self
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
-from jaxtyping import Array, DTypeLike, Float, Int, PRNGKeyArray
+from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
+from workbench import display
 from workbench.lm._config import Config
-from workbench.lm._layers import causal_conv, init_conv, init_swiglu, lift, matrix, rms_norm, swiglu
-from workbench.lm._mixer import SolveStats
+from workbench.lm._layers import init_conv, init_linear, init_mlp, init_norm, matrix
+from workbench.lm._tokenizer import AbstractTokenizer
 
 
-class Output(NamedTuple):
-    """What a forward pass gives: `logits` (batch, time, outputs), and how the recurrences were solved (None: none)."""
+class AbstractStreams(eqx.Module):
+    """Several passes of a model over the same tokens, each behind a learned prefix, merged before the read-out.
 
-    logits: Float[Array, "batch time outputs"]
-    stats: SolveStats | None
+    `prefix`: keys and values of every layer, (layers, streams, tokens, kv_heads, head_dim) each; they have no position,
+    and every token sees those of its own stream. One batched call computes all streams.
+    """
+
+    prefix: eqx.AbstractVar[tuple[Array, Array]]
+
+    @abstractmethod
+    def merge(self, hidden: Float[Array, "streams batch time dim"]) -> Float[Array, "batch time dim"]:
+        """The normalised hidden states of all streams as one."""
+
+    @property
+    def count(self) -> int:
+        """Streams."""
+        return self.prefix[0].shape[1]
+
+    @property
+    def tokens(self) -> int:
+        """Length of the prefix."""
+        return self.prefix[0].shape[2]
 
 
-def init(config: Config, key: PRNGKeyArray, dtype: DTypeLike = jnp.float32) -> dict[str, Any]:
-    """Fresh parameters; each leaf under "layers" has a leading axis of `config.layers`.
+class Model(eqx.Module):
+    """A model: what it is (`config`, `tokenizer`; static) and what it holds (arrays; a pytree).
+
+    `weights`: "embedding" (vocab, hidden_dim), "layers" with a leading axis of layers on each leaf, "norm", "readout"
+    and what the configuration asks for. `streams`: passes side by side (None: one, without a prefix). `frozen` names
+    the fields that training leaves as they are; `lm.partition` divides by it.
+    """
+
+    weights: dict[str, Any]
+    streams: AbstractStreams | None = None
+    config: Config = eqx.field(static=True, kw_only=True)
+    tokenizer: AbstractTokenizer | None = eqx.field(static=True, default=None, kw_only=True)
+    frozen: tuple[str, ...] = eqx.field(static=True, default=(), kw_only=True)
+
+    def __check_init__(self) -> None:
+        unknown = set(self.frozen) - set(PARTS)
+        if unknown:
+            raise ValueError(f"frozen: {sorted(unknown)}, must be among {', '.join(PARTS)}")
+
+    def replace(self, **changes: Any) -> Self:
+        """The same with other fields: `model.replace(config=..., frozen=("weights",))`."""
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it holds."""
+        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves((self.weights, self.streams)))
+
+    def _facts(self) -> dict[str, str]:
+        config = self.config
+        facts = {
+            "mixer": str(config.mixer),
+            "size": f"{config.layers} layers of {config.hidden_dim} channels",
+            "vocabulary": f"{config.vocab:,}",
+            "parameters": f"{self.parameters:,}",
+        }
+        if self.streams is not None:
+            facts["streams"] = f"{self.streams.count}, each behind {self.streams.tokens} prefix tokens"
+        if self.frozen:
+            facts["frozen"] = ", ".join(self.frozen)
+        return facts
+
+    def __repr__(self) -> str:
+        return "Model(" + ", ".join(f"{name}: {value}" for name, value in self._facts().items()) + ")"
+
+    def _repr_html_(self) -> str:
+        return display.card("Model", self._facts())
+
+
+PARTS = ("weights", "streams")
+
+
+def init(config: Config, key: PRNGKeyArray, dtype: DTypeLike = jnp.float32) -> Model:
+    """A fresh model; each leaf under weights["layers"] has a leading axis of `config.layers`.
 
     Matrices are normal with standard deviation 1/sqrt(fan-in), those that write into the residual stream 1/sqrt(2
     layers) of that, so that its variance does not grow with depth.
     """
-    return _init(config, key, jnp.dtype(dtype))
+    return Model(_init(config, key, jnp.dtype(dtype)), config=config)
 
 
-def forward(config: Config, params: Any, tokens: Int[Array | np.ndarray, "batch time"]) -> Output:
-    """Logits of every position, which depend on the tokens up to it: (batch, time, outputs), and solve statistics.
-
-    Raises ValueError for tokens that are no integers of shape (batch, time), or (where they are known) outside the
-    vocabulary. A recurrence whose solver did not converge is told in `stats`, not raised: Newton(steps=K) is a choice.
-    """
-    tokens = jnp.asarray(tokens)
-    if tokens.ndim != 2 or 0 in tokens.shape or not jnp.issubdtype(tokens.dtype, jnp.integer):
-        raise ValueError(f"tokens: {tokens.dtype}{list(tokens.shape)}, must be integers of shape (batch, time)")
-    if not isinstance(tokens, Tracer):
-        low, high = int(np.min(tokens)), int(np.max(tokens))
-        if low < 0 or high >= config.vocab:
-            raise ValueError(f"tokens: {low} to {high}, must lie in 0 to {config.vocab - 1}, the vocabulary")
-    return _forward(config, params, tokens)
+def partition(model: Model) -> tuple[Model, Model]:
+    """(what training changes, all else), each with None in the places of the other; `equinox.combine` joins them."""
+    held = jax.tree.map(lambda _: True, model)
+    frozen = {part: jax.tree.map(lambda _: False, getattr(model, part)) for part in model.frozen}
+    return eqx.partition(model, held.replace(**frozen))
 
 
-def count_parameters(config: Config, *, embedding: bool = True) -> int:
-    """How many numbers `init` draws; with embedding=False, without the embedding and an untied read-out."""
-    shapes = jax.eval_shape(partial(init, config), jax.random.key(0))
-    if not embedding:
-        shapes = {name: leaf for name, leaf in shapes.items() if name not in ("embedding", "readout")}
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+def count_parameters(model: Model | Config, *, embedding: bool = True) -> int:
+    """How many numbers a model holds; embedding=False leaves out the embedding and an untied read-out."""
+    if isinstance(model, Config):
+        model = jax.eval_shape(partial(init, model), jax.random.key(0))
+    tables = () if embedding else ("embedding", "readout")
+    outside = jax.tree.leaves([leaf for name, leaf in model.weights.items() if name in tables])
+    return model.parameters - sum(math.prod(leaf.shape) for leaf in outside)
 
 
-def clip(config: Config, params: Any) -> Any:
-    """The parameters with recurrent weights back inside the mixer's bounds; training does it after every step."""
-    layers = params["layers"] | {"mixer": config.mixer.clip(config.inner_dim, params["layers"]["mixer"])}
-    return params | {"layers": layers}
+def clip(model: Model) -> Model:
+    """The model with recurrent weights back inside the mixer's bounds; training does it after every step."""
+    layers, config = model.weights["layers"], model.config
+    layers = layers | {"mixer": config.mixer.clip(config.inner_dim, layers["mixer"])}
+    return model.replace(weights=model.weights | {"layers": layers})
 
 
 @partial(jax.jit, static_argnums=(0, 2))
 def _init(config: Config, key: PRNGKeyArray, dtype: DTypeLike) -> dict[str, Any]:
     embedding_key, layers_key, readout_key = jax.random.split(key, 3)
-    params = {
-        "embedding": jax.random.normal(embedding_key, (config.vocab, config.hidden_dim), dtype),
+    dim, layer_norm = config.hidden_dim, config.norm == "layer"
+    weights = {
+        "embedding": jax.random.normal(embedding_key, (config.vocab, dim), dtype),
         # One layer after the other: the random generator, vectorised over keys, takes XLA twice as long to compile.
         "layers": jax.lax.map(partial(_init_layer, config, dtype), jax.random.split(layers_key, config.layers)),
-        "norm": jnp.ones(config.hidden_dim, dtype),
+        "norm": init_norm(dim, dtype, layer_norm),
     }
+    if config.positions is not None:
+        weights["positions"] = matrix(jax.random.fold_in(key, 1), dim, config.positions, dtype).T
     if config.tied:
-        params["embedding"] = params["embedding"] / math.sqrt(config.hidden_dim)
-    else:
-        params["readout"] = matrix(readout_key, config.hidden_dim, config.outputs, dtype)
-    return params
-
-
-@partial(jax.jit, static_argnums=0)
-def _forward(config: Config, params: Any, tokens: Array) -> Output:
-    x = params["embedding"][tokens]
-    if config.tied:  # small as a read-out, of variance 1 as an input
-        x = x * math.sqrt(config.hidden_dim)
-    x, stats = jax.lax.scan(lambda x, layer: _layer(config, layer, x), x, params["layers"])
-    readout = params["embedding"].T if config.tied else params["readout"]
-    return Output(rms_norm(x, params["norm"]) @ readout, stats)
-
-
-def _layer(config: Config, params: Any, x: Array) -> tuple[Array, SolveStats | None]:
-    y = rms_norm(x, params["norm"])
-    if config.bare:
-        return config.mixer(params["mixer"], y)
-    if config.mixer.gated:
-        u, gate = jnp.split(y @ params["in"], 2, axis=-1)
-        if config.conv_width > 1:
-            u = causal_conv(u, **params["conv"])
-        y, stats = config.mixer(params["mixer"], jax.nn.silu(u))
-        y = rms_norm(y * jax.nn.silu(gate), params["norm_gate"]) @ params["out"]
-        x = lift(params["residual"], x.ndim) * x + y
-    else:
-        y, stats = config.mixer(params["mixer"], y)
-        x = x + y @ params["out"]
-    if config.mlp_width:
-        x = x + swiglu(params["mlp"], rms_norm(x, params["norm_mlp"]))
-    return x, stats
+        weights["embedding"] = weights["embedding"] / math.sqrt(dim)
+    elif config.readout:
+        weights["readout"] = matrix(readout_key, dim, config.outputs, dtype)
+    return weights
 
 
 def _init_layer(config: Config, dtype: DTypeLike, key: PRNGKeyArray) -> dict[str, Any]:
-    dim, inner = config.hidden_dim, config.inner_dim
+    dim, inner, layer_norm = config.hidden_dim, config.inner_dim, config.norm == "layer"
     mixer_key, in_key, conv_key, out_key, mlp_key = jax.random.split(key, 5)
-    params: dict[str, Any] = {"norm": jnp.ones(dim, dtype), "mixer": config.mixer.init(inner, mixer_key, dtype)}
+    params: dict[str, Any] = {
+        "norm": init_norm(dim, dtype, layer_norm),
+        "mixer": config.mixer.init(inner, mixer_key, dtype),
+    }
     if config.bare:
         return params
     into_residual = 1 / math.sqrt(2 * config.layers)
-    params["out"] = matrix(out_key, inner, dim, dtype, into_residual)
+    params["out"] = init_linear(out_key, config.mixer.output_dim(inner), dim, dtype, into_residual, config.bias)
     if config.mixer.gated:
-        params["in"] = matrix(in_key, dim, 2 * inner, dtype)
+        params["in"] = init_linear(in_key, dim, 2 * inner, dtype)
         if config.conv_width > 1:
             params["conv"] = init_conv(conv_key, config.conv_width, inner, dtype)
-        params["norm_gate"] = jnp.ones(inner, dtype)
+        params["norm_gate"] = init_norm(inner, dtype, layer_norm)
         params["residual"] = jnp.ones(dim, dtype)
     if config.mlp_width:
-        params["norm_mlp"] = jnp.ones(dim, dtype)
-        params["mlp"] = init_swiglu(mlp_key, dim, config.mlp_width, dtype, into_residual)
+        params["norm_mlp"] = init_norm(dim, dtype, layer_norm)
+        shape = {"gated": config.mlp == "swiglu", "bias": config.bias}
+        params["mlp"] = init_mlp(mlp_key, dim, config.mlp_width, dtype, into_residual, **shape)
     return params

@@ -69,7 +69,11 @@ _BOUNDS = {
 }
 
 
-def _matrices(params: Any) -> Any:
+def _matrices(model: Any) -> Any:
     """Which leaves are matrices: two axes or more, the one of stacked layers aside."""
-    stacked = jax.tree.map(lambda a: a.ndim >= 3, params["layers"])
-    return jax.tree.map(lambda a: a.ndim >= 2, params | {"layers": None}) | {"layers": stacked}
+
+    def is_matrix(path: tuple, leaf: Any) -> bool:
+        stacked = any(getattr(key, "key", getattr(key, "name", None)) in ("layers", "prefix") for key in path)
+        return leaf.ndim - stacked >= 2
+
+    return jax.tree_util.tree_map_with_path(is_matrix, model)

@@ -14,7 +14,7 @@ from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
 from workbench import rnn
 from workbench.lm._layers import lift, matrix
-from workbench.lm._mixer import AbstractMixer, natural
+from workbench.lm._mixer import AbstractMixer, Context, Mixed, natural
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +54,13 @@ class SSD(AbstractMixer):
             "skip": jnp.ones(self.heads, dtype),
         }
 
-    def __call__(self, params: dict[str, Array], x: Array) -> tuple[Array, None]:
+    def __call__(self, params: dict[str, Array], x: Array, context: Context) -> Mixed:
         u, x = x, x.reshape(*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
         b, c = jnp.split(u @ params["bc"], 2, axis=-1)
         d = jax.nn.softplus(u @ params["d"] + lift(params["d_bias"], u.ndim))
         decay = -lift(jnp.exp(params["log_rate"]), u.ndim) * d
         y = ssd(decay, b, c, d[..., None] * x, self.chunk) + lift(params["skip"][:, None], x.ndim) * x
-        return y.reshape(u.shape), None
+        return Mixed(y.reshape(u.shape))
 
 
 def ssd(

@@ -3,26 +3,30 @@
 import dataclasses
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
 from workbench import display
 from workbench.lm._config import Config
-from workbench.lm._loss import Scores, evaluate
-from workbench.lm._model import count_parameters
+from workbench.lm._loss import Scores, evaluate_each
+from workbench.lm._model import Model
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Training:
-    """What a training run gives: `params` with a leading axis of seeds, and `history`, (seeds, steps) each.
+    """What a training run gives: the models and `history`, (seeds, steps) each.
+
+    `trained` holds what training changed, with a leading axis of seeds, `fixed` what all seeds share (see
+    `lm.partition`); `model(seed)` is one of the models.
 
     history: "loss" (nats, z-loss included), "gradient_norm" (before clipping), and of models with a recurrence
     "iterations" and "residual" (largest over layers and sequences) and "converged" (the share of them).
     """
 
-    config: Config
     seeds: tuple[int, ...]
-    params: Any
+    trained: Model
+    fixed: Model
     history: dict[str, np.ndarray]
 
     @property
@@ -35,15 +39,20 @@ class Training:
         """Whether each seed's loss stayed finite to the end, (seeds,)."""
         return np.asarray(np.isfinite(self.history["loss"]).all(-1))
 
-    def model(self, seed: int) -> Any:
-        """The parameters of one seed. Raises ValueError for a seed that was not trained."""
+    @property
+    def config(self) -> Config:
+        """That of the models."""
+        return self.fixed.config
+
+    def model(self, seed: int) -> Model:
+        """The model of one seed. Raises ValueError for a seed that was not trained."""
         if seed not in self.seeds:
             raise ValueError(f"seed: {seed}, must be one of {self.seeds}")
-        return jax.tree.map(lambda a: a[self.seeds.index(seed)], self.params)
+        return eqx.combine(jax.tree.map(lambda a: a[self.seeds.index(seed)], self.trained), self.fixed)
 
     def evaluate(self, batches: Any) -> Scores:
         """Loss and accuracy of every seed's model on the same batches, (seeds,) each."""
-        return evaluate(self.config, self.params, batches)
+        return evaluate_each(self.trained, self.fixed, batches)
 
     def plot(self) -> Any:
         """The loss by step, one line a seed (HoloViews)."""
@@ -59,7 +68,7 @@ class Training:
         last = self.history["loss"][:, -20:].mean(-1)
         return {
             "mixer": str(self.config.mixer),
-            "parameters": f"{count_parameters(self.config):,}",
+            "parameters": f"{self.model(self.seeds[0]).parameters:,}",
             "seeds": str(len(self.seeds)),
             "steps": f"{self.steps:,}",
             "loss, last 20 steps": " ".join(display.number(value) for value in last),

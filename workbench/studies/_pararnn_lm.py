@@ -135,12 +135,13 @@ def iterations_when_trained(compared: Compared, budget: Budget) -> tuple[np.ndar
         assert isinstance(mixer, lm.Recurrent)
         solved = dataclasses.replace(mixer, solver=solver, scan=rnn.TwoLevel())
         config = dataclasses.replace(compared.run.config, mixer=solved)
-        counts.append(np.asarray([_most(config, compared.run.model(s), batch) for s in compared.run.seeds]))
+        models = [compared.run.model(seed).replace(config=config) for seed in compared.run.seeds]
+        counts.append(np.asarray([_most(model, batch) for model in models]))
     return counts[0], counts[1]
 
 
-def _most(config: lm.Config, params: Any, batch: lm.Batch) -> float:
-    stats = lm.forward(config, params, batch.tokens).stats
+def _most(model: lm.Model, batch: lm.Batch) -> float:
+    stats = lm.forward(model, batch.tokens).stats
     assert stats is not None
     return float(stats.iterations.max()) if bool(stats.converged.all()) else float("inf")
 
