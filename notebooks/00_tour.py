@@ -75,6 +75,34 @@ chaos = rnn.solve(logistic, 4.0, jnp.zeros((1000, 1)), jnp.full(1, 0.3), solver=
 assert not chaos.status.converged.all() and chaos.stats.lyapunov.max() > 0
 
 # %% [markdown]
+# ## A real language model, parallel streams, a scaling law
+#
+# SmolLM2 runs in the same forward pass as a model that is trained here. Wrapped in two streams it reads the same tokens
+# twice at once, each time behind its own learned prefix, and merges what comes out. What P streams are worth in
+# parameters is a law, fitted here to the losses that its paper published.
+
+# %%
+import jax
+from workbench import lm, parscale, scaling
+
+model = lm.load("smollm2-135m")
+print(lm.generate(model, "The capital of France is", max_new_tokens=8).text)
+
+wide = parscale.wrap(model, streams=2, prefix_tokens=48, key=jax.random.key(0))
+tokens = model.tokenizer.encode("def add(a, b):")
+assert lm.forward(wide, tokens).logits.shape == lm.forward(model, tokens).logits.shape
+
+law = scaling.fit(scaling.published("parscale-stack"), form=scaling.ParScaleLaw(), starts=300)
+print(law.params, law.interval("k"), law.r2, law.predict(parameters=1.6e9, streams=8))
+figure = law.plot()
+
+# %% [markdown]
+# The points are the published losses, the lines the fitted law, one for each number of streams.
+
+# %%
+figure
+
+# %% [markdown]
 # ## Record, reproduce, ask
 #
 # The next cell runs the quick study of ParaRNN in a process of its own (well under a minute), then records an experiment

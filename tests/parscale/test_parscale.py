@@ -43,7 +43,7 @@ def by_hand(model, tokens):
     if streams.gate is None:
         return h.mean(0)
     z = np.stack([h[p, ..., d] for d in range(h.shape[-1]) for p in range(len(h))], -1)  # feature * P + stream
-    up, down = streams.gate["up"], streams.gate["down"]
+    up, down = jax.tree.map(np.asarray, (streams.gate["up"], streams.gate["down"]))
     inner = z @ up["weight"] + up["bias"]
     scores = inner / (1 + np.exp(-inner)) @ down["weight"] + down["bias"]
     a = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)

@@ -75,3 +75,20 @@ SHORT = scaling.Losses([1e9, 2e9, 3e9, 4e9, 5e9], [1, 1, 2, 2, 4], [5, 4, 3, 2, 
 def test_ranks_door(arguments, message):
     with pytest.raises(ValueError, match=message):
         scaling.rank(**({"losses": losses(scaling.ParScaleLaw()), "forms": THREE} | arguments))
+
+
+def test_what_is_foretold_is_the_fit_without_it():
+    """By hand: the run out of the data, the fit to the rest, its prediction there; and its own loss has no say."""
+    runs = losses(scaling.ParScaleLaw(), noise=1e-3, seed=3)
+    foretold = scaling.foretell(runs, starts=30)
+    keep = np.arange(len(runs)) != 5
+    rest = scaling.Losses(runs.parameters[keep], runs.streams[keep], runs.loss[keep], name="rest")
+    law = scaling.fit(rest, starts=30)
+    by_hand = law.predict(parameters=runs.parameters[5], streams=runs.streams[5]).value
+    assert foretold[5] == pytest.approx(by_hand, rel=1e-7)
+    np.testing.assert_allclose(foretold, runs.loss, rtol=2e-2)
+    assert np.abs(foretold - runs.loss).max() > np.abs(scaling.fit(runs, starts=30).fitted - runs.loss).max()
+    by_streams = scaling.foretell(runs, leave_out="streams", starts=30)
+    table = scaling.rank(runs, (scaling.ParScaleLaw(),), starts=30)
+    error = np.sqrt((np.log(runs.loss / by_streams) ** 2).mean())
+    assert error == pytest.approx(table["left_out_error"][0], rel=1e-9)

@@ -111,7 +111,9 @@ class Attention(AbstractMixer):
             q, k = (rope(a, context.positions, self.rope_theta, self.rope_scaling) for a in (q, k))
         cache = None
         if context.cache is not None:
-            write = lambda held, new: append(held, new, context.layer, context.slots)
+            assert context.slots is not None
+            slots = context.slots
+            write = lambda held, new: append(held, new, context.layer, slots)
             cache = write(context.cache[0], k), write(context.cache[1], v)
             k, v = (held[context.layer] for held in cache)
         elif context.prefix is not None:

@@ -64,7 +64,7 @@ def make_cache(model: Model, batch: int, room: int, dtype: DTypeLike | None = No
     natural("batch", batch)
     natural("room", room)
     config, mixer = model.config, model.config.mixer
-    if not (isinstance(mixer, Attention) and mixer.causal):
+    if not (isinstance(mixer, Attention) and config.causal):
         raise ValueError(f"model: {mixer}, must be causal attention to have a cache")
     if config.longest is not None and room > config.longest:
         raise ValueError(f"room: {room}, must be at most {config.longest}, the model's longest sequence")

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Literal
 
+from workbench.lm._attention import Attention
 from workbench.lm._mixer import AbstractMixer, natural
 
 
@@ -77,6 +78,11 @@ class Config:
     def inner_dim(self) -> int:
         """The width that the mixer works at."""
         return self.hidden_dim * (self.expand if self.mixer.gated and not self.bare else 1)
+
+    @property
+    def causal(self) -> bool:
+        """Whether no token sees what comes after it."""
+        return self.mixer.causal if isinstance(self.mixer, Attention) else True
 
     @property
     def embedding_scale(self) -> float:

@@ -20,7 +20,7 @@ def embed(model: Model, texts: str | Sequence[str]) -> Float[np.ndarray, "*texts
     Raises ValueError for a model without a tokenizer or with a causal order, an empty text, or one that is too long.
     Source: arXiv 1908.10084, section 3 (mean pooling).
     """
-    if model.tokenizer is None or model.config.mixer.causal:
+    if model.tokenizer is None or model.config.causal:
         raise ValueError("model: must be an encoder with a tokenizer, such as lm.load('minilm')")
     several = [texts] if isinstance(texts, str) else list(texts)
     rows = [model.tokenizer.encode(text, special=True) for text in several]

@@ -99,8 +99,8 @@ def trunk(model: Model, tokens: Tokens, cache: KVCache | None, exit_layer: int |
         x = x + jnp.broadcast_to(weights["positions"][positions], x.shape)
     if config.post_norm:
         x = normalise(weights["norm"], x, config.norm_eps)
-    visible = masks.prefix(_visible(config, tokens.mask, time, cache), ahead)
-    context = Context(positions, visible, config.norm_eps, slots=None if cache is None else ahead + length)
+    visible = jnp.asarray(masks.prefix(_visible(config, tokens.mask, time, cache), ahead))
+    context = Context(positions, visible, config.norm_eps, slots=None if cache is None else cache.length + ahead)
     held = None if cache is None else (cache.k, cache.v)
     run = partial(_layers, config, weights["layers"], context, x, exit_layer)
     if model.streams is None:
@@ -184,7 +184,7 @@ def _visible(config: Config, mask: Array | None, time: int, cache: KVCache | Non
     if mask is not None:
         return mask if mask.ndim == 3 else mask[None]
     if cache is None:
-        return jnp.asarray((masks.causal if config.mixer.causal else masks.full)(time))[None]
+        return jnp.asarray((masks.causal if config.causal else masks.full)(time))[None]
     last = cache.length[:, None] + jnp.arange(time, dtype=jnp.int32)[None]
     return jnp.arange(cache.room, dtype=jnp.int32)[None, None] <= last[..., None]
 

@@ -1,7 +1,7 @@
 """Decoding: a prompt goes on token by token, in one compiled loop."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -85,7 +85,7 @@ def generate(
     """
     natural("max_new_tokens", max_new_tokens)
     config = model.config
-    if not (config.mixer.causal and config.readout and config.outputs == config.vocab):
+    if not (config.causal and config.readout and config.outputs == config.vocab):
         raise ValueError("model: an encoder or a classifier, must be causal and read out its vocabulary")
     if sampler.temperature > 0 and key is None:
         raise ValueError("key: None, must be a random key, or the sampler greedy: Sampler(temperature=0)")
@@ -147,12 +147,9 @@ def _generate(
     steps: Int[Array, ""],
     key: PRNGKeyArray,
 ) -> tuple[Drawn, Int[Array, ""]]:
-    batch, stepped = prompt.shape[0], model
-    if isinstance(model.config.mixer, Attention):
-        stepped = unrolled(model)  # the prompt is read by the scan, which compiles sooner
-        past, begin, go_on = make_cache(model, batch, room), _prefill, _next
-    else:
-        past, begin, go_on = jnp.pad(prompt, ((0, 0), (0, room - prompt.shape[1]))), _read, _read_on
+    batch, cached = prompt.shape[0], isinstance(model.config.mixer, Attention)
+    way = _CACHED if cached else _REREAD
+    stepped = unrolled(model) if cached else model  # the prompt is read by the scan, which compiles sooner
     empty, none = jnp.zeros((batch, buffer), jnp.float32), jnp.zeros(batch, jnp.int32)
     drawn = Drawn(empty.astype(jnp.int32), empty, empty, none, jnp.zeros(batch, bool))
 
@@ -164,10 +161,10 @@ def _generate(
         return (loop.step < steps) & ~loop.drawn.stopped.all()
 
     def advance(loop: Loop) -> Loop:
-        logits, past = go_on(stepped, loop.past, loop.token, lengths + loop.step - 1)
+        logits, past = way.go_on(stepped, loop.past, loop.token, lengths + loop.step - 1)
         return draw(loop.drawn, loop.step, logits, past)
 
-    first = draw(drawn, jnp.zeros((), jnp.int32), *begin(model, past, prompt, lengths))
+    first = draw(drawn, jnp.zeros((), jnp.int32), *way.begin(model, way.empty(model, prompt, room), prompt, lengths))
     loop = jax.lax.while_loop(more, advance, first)
     return loop.drawn, loop.step  # a forward pass a step: the last token is not read
 
@@ -218,6 +215,18 @@ def _read(model: Model, text: Array, _: Array, lengths: Array) -> tuple[Array, A
 def _read_on(model: Model, text: Array, token: Array, at: Array) -> tuple[Array, Array]:
     text = text.at[jnp.arange(text.shape[0]), at].set(token)
     return _read(model, text, token, at + 1)
+
+
+class _Way(NamedTuple):
+    """How a model is asked for the next token: an empty past, (logits, past) of prompts, (logits, past) of a token."""
+
+    empty: Callable[..., Any]
+    begin: Callable[..., Any]
+    go_on: Callable[..., Any]
+
+
+_CACHED = _Way(lambda model, prompt, room: make_cache(model, prompt.shape[0], room), _prefill, _next)
+_REREAD = _Way(lambda model, prompt, room: jnp.pad(prompt, ((0, 0), (0, room - prompt.shape[1]))), _read, _read_on)
 
 
 def _logits(model: Model, hidden: Array) -> Array:

@@ -50,11 +50,10 @@ class AbstractMixer(ABC):
     """A map (batch, time, dim) -> (batch, time, output_dim) with parameters of its own; frozen and hashable by value.
 
     `gated` mixers stand in the recurrent block (projection, convolution, gate around them), others take the normalised
-    residual stream as it is. A `causal` one lets no token see what comes after it.
+    residual stream as it is.
     """
 
     gated: ClassVar[bool] = True
-    causal: bool = True
 
     @abstractmethod
     def check(self, dim: int) -> None:

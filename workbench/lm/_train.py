@@ -132,10 +132,11 @@ def _advance(
 
     def step(state: State, data: tuple[Array, Batch]) -> tuple[State, dict[str, Array]]:
         rate, batch = data
-        value, stats, gradient = _gradient(how, state.trained, fixed, batch)
+        trained: Any = state.trained
+        value, stats, gradient = _gradient(how, trained, fixed, batch)
         with jax.numpy_dtype_promotion("standard"):  # optax raises a float to the power of an integer count
-            updates, moments = transform.update(gradient, state.moments, state.trained)
-        trained = jax.tree.map(lambda p, u: p - rate.astype(p.dtype) * u, state.trained, updates)
+            updates, moments = transform.update(gradient, state.moments, trained)
+        trained = jax.tree.map(lambda p, u: p - rate.astype(p.dtype) * u, trained, updates)
         trained, _ = partition(clip(eqx.combine(trained, fixed)))
         metrics = {"loss": value, "gradient_norm": optax.tree.norm(gradient)}
         if stats is not None:
@@ -147,7 +148,7 @@ def _advance(
     return jax.vmap(one)(state, batches)
 
 
-def _gradient(how: Step, trained: Model, fixed: Model, batch: Batch) -> tuple[Array, SolveStats | None, Model]:
+def _gradient(how: Step, trained: Model, fixed: Model, batch: Batch) -> tuple[Array, SolveStats | None, Any]:
     """(loss, statistics, gradient) of a batch, part by part: means over all its positions, however they divide."""
 
     def objective(trained: Model, part: Batch, weight: Array) -> tuple[Array, tuple[Array, SolveStats | None]]:

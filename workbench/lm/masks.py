@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Array, Bool, Int
 
 from workbench.lm._mixer import natural
 
@@ -56,7 +56,7 @@ def tree(parents: Int[np.ndarray, " n"]) -> Bool[np.ndarray, "n n"]:
     return seen
 
 
-def prefix(mask: Bool[np.ndarray, "*lead keys"], tokens: int) -> Bool[np.ndarray, "*lead more"]:
+def prefix(mask: Bool[Array | np.ndarray, "*lead keys"], tokens: int) -> Bool[Array | np.ndarray, "*lead more"]:
     """A mask for keys behind `tokens` prefix tokens, which every query sees."""
     xp = np if isinstance(mask, np.ndarray) else jnp
     return xp.concatenate([xp.ones((*mask.shape[:-1], tokens), bool), mask], axis=-1)

@@ -1,5 +1,6 @@
 """ParScale (arXiv 2505.10475): one language model as P parallel streams behind learned prefixes, merged."""
 
+from workbench.parscale._cost import LENGTHS as LENGTHS
 from workbench.parscale._cost import Cost as Cost
 from workbench.parscale._cost import EqualLoss as EqualLoss
 from workbench.parscale._cost import cost as cost

@@ -57,7 +57,7 @@ def train(
     first = lm.AdamW(decay="constant") if first is None else first
     second = lm.AdamW(warmup=0.05) if second is None else second
     part = lambda name: None if folder is None else Path(folder) / name
-    how = {"seeds": seeds, "progress": progress, "steps_per_call": steps_per_call}
+    how: dict[str, Any] = {"seeds": seeds, "progress": progress, "steps_per_call": steps_per_call}
     one = lm.train(start, stream, steps[0], optimiser=first, folder=part("first"), **how) if steps[0] else None
 
     def begin(seed: int) -> lm.Model:

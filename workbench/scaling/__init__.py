@@ -17,4 +17,5 @@ from workbench.scaling._law import Law as Law
 from workbench.scaling._law import Status as Status
 from workbench.scaling._losses import Losses as Losses
 from workbench.scaling._losses import published as published
+from workbench.scaling._rank import foretell as foretell
 from workbench.scaling._rank import rank as rank

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from workbench.scaling._fit import Search, best, check
 from workbench.scaling._form import AbstractForm
-from workbench.scaling._forms import FORMS
+from workbench.scaling._forms import FORMS, ParScaleLaw
 from workbench.scaling._losses import Losses
 
 if TYPE_CHECKING:
@@ -44,12 +45,38 @@ def rank(
     return polars.DataFrame(rows).sort("left_out_error")
 
 
-def _row(losses: Losses, form: AbstractForm, search: Search, folds: list[np.ndarray]) -> dict[str, object]:
+def foretell(
+    losses: Losses,
+    form: AbstractForm | None = None,
+    leave_out: Literal["streams", "runs"] = "runs",
+    starts: int = 300,
+    delta: float = 1e-3,
+    seed: int = 0,
+) -> Float[np.ndarray, " n"]:
+    """The loss of every run as the law foretells it that was fitted without it (`leave_out` as in `rank`).
+
+    Raises ValueError, naming the argument, for what cannot be left out or fitted.
+    """
+    form, search = ParScaleLaw() if form is None else form, Search(starts, delta, seed)
+    check(losses, form, search)
+    folds = list(_folds(losses, leave_out, len(form.names)))
+    return losses.loss / np.exp(_left_out(losses, form, search, folds)[0])
+
+
+def _left_out(
+    losses: Losses, form: AbstractForm, search: Search, folds: list[np.ndarray]
+) -> tuple[Float[np.ndarray, " n"], int]:
+    """(ln L - ln L foretold of every run, how many fits did not converge)."""
     errors, failed = np.zeros(len(losses)), 0
     for left_out in folds:
         law = best(losses, form, search, counts=1.0 - left_out)
         errors[left_out] = law.residuals[left_out]
         failed += not law.status.converged
+    return errors, failed
+
+
+def _row(losses: Losses, form: AbstractForm, search: Search, folds: list[np.ndarray]) -> dict[str, object]:
+    errors, failed = _left_out(losses, form, search, folds)
     law = best(losses, form, search)
     return {
         "form": repr(form),
