@@ -4,9 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-FUSED = (
-    "--xla_cpu_prefer_vector_width=512 --xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000"
-)
+FUSED = "--xla_cpu_prefer_vector_width=512 --xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=1000000"
 """What `rnn.xla_flags` gives; written out, because this process does not import jax."""
 LOOP_AT = 512
 """Steps at which Python loops are measured: the length of the paper's headline figure."""
