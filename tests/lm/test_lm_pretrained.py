@@ -1,6 +1,7 @@
 """Real weights: files written here in the families' own names, and the two models that the lock installs."""
 
 import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -186,6 +187,7 @@ def test_a_missing_tensor_and_an_unknown_name_are_told(tmp_path):
         lm.load("gpt-9")
 
 
+REFERENCE = json.loads((Path(__file__).parent / "smollm2_reference.json").read_text(encoding="utf-8"))["answers"]
 needs = {
     name: pytest.mark.skipif(lm.available()[name] is None, reason=f"{name}'s package is not installed")
     for name in lm.available()
@@ -215,6 +217,21 @@ def test_smollm2_is_the_model_it_says(smollm):
 def test_smollm2_knows_what_water_is_made_of(smollm):
     found = lm.generate(smollm, "The sky is blue. Water is made of hydrogen and", max_new_tokens=1)
     assert found.text == " oxygen"
+
+
+@needs["smollm2-135m"]
+@pytest.mark.parametrize("text", list(REFERENCE))
+def test_smollm2_says_what_transformers_says(smollm, text):
+    """Tokens, logits, nats a token and 24 greedy tokens, as `benchmarks/lm.py --write-reference` has kept them."""
+    theirs = REFERENCE[text]
+    assert smollm.tokenizer.encode(text) == theirs["tokens"]
+    logits = np.asarray(lm.forward(smollm, theirs["tokens"]).logits, float)
+    np.testing.assert_allclose(logits[-1, :8], theirs["last_logits"], rtol=0, atol=2e-3)
+    told = logits[:-1] - np.log(np.exp(logits[:-1]).sum(-1, keepdims=True))
+    nats = -told[np.arange(len(told)), theirs["tokens"][1:]].mean()
+    assert nats == pytest.approx(theirs["nats"], abs=1e-4)
+    found = lm.generate(smollm, text, max_new_tokens=24, stop=())
+    assert found.tokens[0].tolist() == theirs["greedy"]
 
 
 @needs["minilm"]
