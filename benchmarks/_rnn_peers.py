@@ -28,10 +28,12 @@ def install(folder: Path, sources: dict[str, str]) -> None:
     """Make the environments. `sources` replaces the address of a peer that is cloned. Reuses what is there."""
     same_jax = f"jax=={importlib.metadata.version('jax')}"
     for name, packages in (("torch", TORCH), ("jax", (same_jax, *JAX_PEERS))):
-        if not _python(folder, name).exists():
+        if not interpreter(folder, name).exists():
             subprocess.run([sys.executable, "-m", "venv", str(folder / name)], check=True)
         print(f"{name}: {' '.join(packages)} …", flush=True)
-        tell = subprocess.run([str(_python(folder, name)), "-m", "pip", "install", "--quiet", *packages], check=False)
+        tell = subprocess.run(
+            [str(interpreter(folder, name)), "-m", "pip", "install", "--quiet", *packages], check=False
+        )
         if tell.returncode != 0:
             print(f"{name}: pip failed; its peers will be recorded as not installed")
     for name, (address, commit) in SOURCES.items():
@@ -49,7 +51,7 @@ def command(folder: Path, family: str) -> tuple[list[str], dict[str, str]] | str
     if family in ("ours", "sharded"):
         return [sys.executable, str(HERE / "_rnn_ours.py"), family], {"JAX_PLATFORMS": "cpu"}
     environment = "torch" if family == "torch" else "jax"
-    python = _python(folder, environment)
+    python = interpreter(folder, environment)
     if not python.exists():
         return "not installed here (python benchmarks/rnn.py --install-peers)"
     if family == "torch":
@@ -58,5 +60,5 @@ def command(folder: Path, family: str) -> tuple[list[str], dict[str, str]] | str
     return [str(python), str(HERE / "_rnn_jax_peers.py")], {"PYTHONPATH": paths, "JAX_PLATFORMS": "cpu"}
 
 
-def _python(folder: Path, environment: str) -> Path:
+def interpreter(folder: Path, environment: str) -> Path:
     return folder / environment / "bin" / "python"

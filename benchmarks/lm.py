@@ -73,14 +73,14 @@ def main() -> int:
 
 
 def _install(folder: Path) -> int:
-    python = folder / "torch" / "bin" / "python"
+    python = peers.interpreter(folder, "torch")
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder / "torch")], check=True)
     return subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PACKAGES], check=False).returncode
 
 
 def _peer(folder: Path, file: Path, stack: contextlib.ExitStack) -> wire.Child | str:
-    python = folder / "torch" / "bin" / "python"
+    python = peers.interpreter(folder, "torch")
     if not python.exists():
         return "not installed here (python benchmarks/lm.py --install-peers)"
     log = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "peer.log"

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
+from workbench.checks import integer as integer
+
 
 class Named(Protocol):
     """What has a name."""
@@ -15,12 +17,6 @@ class Named(Protocol):
 
 
 T = TypeVar("T", bound=Named)
-
-
-def integer(name: str, value: Any, least: int = 1) -> None:
-    """Raises ValueError unless `value` is an integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name}: {value!r}, must be an integer of at least {least}")
 
 
 def real(name: str, value: Any, least: float = 0.0) -> None:

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int, PRNGKeyArray
 
+from workbench.checks import integer
 from workbench.lm._layers import init_linear, linear, rms_norm, single, split_site
-from workbench.lm._mixer import AbstractMixer, Context, Mixed, natural
+from workbench.lm._mixer import AbstractMixer, Context, Mixed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,10 +62,10 @@ class Attention(AbstractMixer):
     gated: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        natural("heads", self.heads)
+        integer("heads", self.heads)
         for name in ("kv_heads", "head_dim"):
             if getattr(self, name) is not None:
-                natural(name, getattr(self, name))
+                integer(name, getattr(self, name))
         if self.heads % self.groups:
             raise ValueError(f"kv_heads: {self.kv_heads}, must divide heads = {self.heads}")
         if self.rope_theta is not None and not self.rope_theta > 1:

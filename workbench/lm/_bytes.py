@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from workbench import data
+from workbench.checks import integer
 from workbench.lm._loss import Batch, evaluate
-from workbench.lm._mixer import natural
 from workbench.lm._model import Model
 
 EVALUATION_BATCH = 32  # windows a forward pass
@@ -25,8 +25,8 @@ class Windows:
     length: int
 
     def __post_init__(self) -> None:
-        natural("batch", self.batch)
-        natural("length", self.length)
+        integer("batch", self.batch)
+        integer("length", self.length)
         if self.corpus.bytes.size <= self.length:
             raise ValueError(f"length: {self.length}, must be below the corpus's {self.corpus.bytes.size} bytes")
 

@@ -8,8 +8,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, DTypeLike, Float, Int
 
+from workbench.checks import integer
 from workbench.lm._attention import Attention
-from workbench.lm._mixer import natural
 from workbench.lm._model import Model
 
 
@@ -46,7 +46,7 @@ class KVCache(eqx.Module):
 
     def fork(self, count: int) -> Self:
         """Every sequence `count` times, one after the other: (batch * count) sequences that go on apart."""
-        natural("count", count)
+        integer("count", count)
         return self.take(jnp.repeat(jnp.arange(self.batch), count))
 
     def take(self, rows: Int[Array, " rows"]) -> Self:
@@ -61,8 +61,8 @@ def make_cache(model: Model, batch: int, room: int, dtype: DTypeLike | None = No
     Raises ValueError for a model that cannot go on from its past (recurrent mixers; an encoder), numbers below 1, or
     more room than the model has positions.
     """
-    natural("batch", batch)
-    natural("room", room)
+    integer("batch", batch)
+    integer("room", room)
     config, mixer = model.config, model.config.mixer
     if not (isinstance(mixer, Attention) and config.causal):
         raise ValueError(f"model: {mixer}, must be causal attention to have a cache")

@@ -4,8 +4,9 @@ import dataclasses
 import math
 from typing import Literal
 
+from workbench.checks import integer
 from workbench.lm._attention import Attention
-from workbench.lm._mixer import AbstractMixer, natural
+from workbench.lm._mixer import AbstractMixer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +56,14 @@ class Config:
 
     def __post_init__(self) -> None:
         for name in ("vocab", "layers", "hidden_dim", "conv_width", "expand"):
-            natural(name, getattr(self, name))
+            integer(name, getattr(self, name))
         if not isinstance(self.mixer, AbstractMixer):
             raise ValueError(f"mixer: {self.mixer!r}, must be a mixer object such as Attention() or Recurrent()")  # noqa: TRY004
         if self.mlp_dim != 0 and self.mlp_dim is not None:
-            natural("mlp_dim", self.mlp_dim)
+            integer("mlp_dim", self.mlp_dim)
         for name in ("classes", "positions", "max_length"):
             if getattr(self, name) is not None:
-                natural(name, getattr(self, name))
+                integer(name, getattr(self, name))
         for name, known in (("mlp", ("swiglu", "gelu")), ("norm", ("rms", "layer"))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: {getattr(self, name)!r}, must be one of {', '.join(known)}")

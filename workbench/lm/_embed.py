@@ -9,8 +9,9 @@ from jaxtyping import Float
 from workbench.lm import masks
 from workbench.lm._forward import forward
 from workbench.lm._model import Model
+from workbench.lm._padding import padded, rounded
 
-_STEP = 16  # lengths are rounded up to it, so that the next batch rarely compiles anew
+_STEP = 16  # lengths are multiples of it
 
 
 def embed(model: Model, texts: str | Sequence[str]) -> Float[np.ndarray, "*texts dim"]:
@@ -29,11 +30,8 @@ def embed(model: Model, texts: str | Sequence[str]) -> Float[np.ndarray, "*texts
     lengths, longest = np.asarray([len(row) for row in rows]), model.config.longest
     if longest is not None and lengths.max() > longest:
         raise ValueError(f"texts: one of {lengths.max()} tokens, must be at most {longest}")
-    width = -(-int(lengths.max()) // _STEP) * _STEP
-    width = width if longest is None else min(width, longest)
-    tokens = np.zeros((len(rows), width), np.int32)
-    for i, row in enumerate(rows):
-        tokens[i, : len(row)] = row
+    width = rounded(int(lengths.max()), _STEP, longest)
+    tokens, _ = padded(rows, width)
     hidden = forward(model, tokens, mask=masks.padded(lengths, width)).hidden
     counts = jnp.asarray(np.arange(width)[None] < lengths[:, None])
     mean = jnp.where(counts[..., None], hidden, 0).sum(1) / jnp.asarray(lengths[:, None], hidden.dtype)

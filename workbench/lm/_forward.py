@@ -69,7 +69,7 @@ def forward(
         None if mask is None else jnp.asarray(mask),
         None if positions is None else jnp.atleast_2d(jnp.asarray(positions)),
     )
-    given = _checked(model, given, cache, exit_layer)
+    _check(model, given, cache, exit_layer)
     output = _forward(model, given, cache, exit_layer)
     if ids.ndim == 2:
         return output
@@ -189,10 +189,9 @@ def _visible(config: Config, mask: Array | None, time: int, cache: KVCache | Non
     return jnp.arange(cache.room, dtype=jnp.int32)[None, None] <= last[..., None]
 
 
-def _checked(model: Model, tokens: Tokens, cache: KVCache | None, exit_layer: int | None) -> Tokens:
+def _check(model: Model, tokens: Tokens, cache: KVCache | None, exit_layer: int | None) -> None:
     config, (batch, time) = model.config, tokens.ids.shape
-    known = not isinstance(tokens.ids, Tracer)
-    if known:
+    if not isinstance(tokens.ids, Tracer):
         low, high = int(np.min(tokens.ids)), int(np.max(tokens.ids))
         if low < 0 or high >= config.vocab:
             raise ValueError(f"tokens: {low} to {high}, must lie in 0 to {config.vocab - 1}, the vocabulary")
@@ -219,4 +218,3 @@ def _checked(model: Model, tokens: Tokens, cache: KVCache | None, exit_layer: in
         raise ValueError(f"positions: shape {tokens.positions.shape}, must be ({time},) or ({batch}, {time})")
     if exit_layer is not None and not 0 < exit_layer <= config.layers:
         raise ValueError(f"exit_layer: {exit_layer!r}, must be 1 to {config.layers}, the model's layers")
-    return tokens

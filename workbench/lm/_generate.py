@@ -11,15 +11,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from workbench import display
+from workbench.checks import integer
 from workbench.lm._attention import Attention
 from workbench.lm._cache import KVCache, make_cache
 from workbench.lm._forward import Tokens, read_out, trunk
-from workbench.lm._mixer import natural
 from workbench.lm._model import Model
+from workbench.lm._padding import padded, rounded
 from workbench.lm._sampling import GREEDY, Sampler
 from workbench.lm._tokenizer import AbstractTokenizer
 
-_STEP = 32  # lengths of prompts and caches are rounded up to it, so that the next prompt rarely compiles anew
+_STEP = 32  # lengths of prompts and caches are multiples of it
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
@@ -83,7 +84,7 @@ def generate(
 
     Raises ValueError for an encoder, an empty prompt, a text without a tokenizer, or more tokens than the model reads.
     """
-    natural("max_new_tokens", max_new_tokens)
+    integer("max_new_tokens", max_new_tokens)
     config = model.config
     if not (config.causal and config.readout and config.outputs == config.vocab):
         raise ValueError("model: an encoder or a classifier, must be causal and read out its vocabulary")
@@ -97,17 +98,11 @@ def generate(
             f"max_new_tokens: {max_new_tokens}, must be at most {limit - longest}: the model reads {limit} tokens"
         )
     ends = stop if stop is not None else () if model.tokenizer is None else model.tokenizer.ends
-    room = -(-(longest + max_new_tokens) // _STEP) * _STEP
-    width = min(-(-longest // _STEP) * _STEP, room)
-    if limit is not None:
-        room, width = min(room, limit), min(width, limit)
-    tokens = np.zeros((len(rows), width), np.int32)
-    for i, row in enumerate(rows):
-        tokens[i, : len(row)] = row
-    lengths = np.asarray([len(row) for row in rows], np.int32)
+    room = rounded(longest + max_new_tokens, _STEP, limit)
+    tokens, lengths = padded(rows, rounded(longest, _STEP, limit))
     key = jax.random.key(0) if key is None else key
     steps = jnp.asarray(max_new_tokens, jnp.int32)
-    fixed = (sampler, room, -(-max_new_tokens // _STEP) * _STEP, tuple(int(token) for token in ends))
+    fixed = (sampler, room, rounded(max_new_tokens, _STEP, None), tuple(int(token) for token in ends))
     drawn, forwards = _generate(*fixed, model, jnp.asarray(tokens), jnp.asarray(lengths), steps, key)
     cut = lambda a: np.asarray(a)[:, :max_new_tokens]
     return Generation(

@@ -130,9 +130,3 @@ class Recurrent(AbstractMixer):
         solved = rnn.solve(cell, params, x, solver=solver, scan=self.scan or rnn.Serial(), on_failure="return")
         stats = SolveStats(solved.stats.iterations, solved.stats.residual, solved.status.converged)
         return Mixed(solved.outputs.astype(x.dtype), stats=stats)
-
-
-def natural(name: str, value: object) -> None:
-    """Raise ValueError unless `value` is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}: {value!r}, must be an integer of at least 1")

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
 from workbench import rnn
+from workbench.checks import integer
 from workbench.lm._layers import lift, matrix
-from workbench.lm._mixer import AbstractMixer, Context, Mixed, natural
+from workbench.lm._mixer import AbstractMixer, Context, Mixed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ class SSD(AbstractMixer):
 
     def __post_init__(self) -> None:
         for name in ("heads", "state_dim", "chunk"):
-            natural(name, getattr(self, name))
+            integer(name, getattr(self, name))
 
     def check(self, dim: int) -> None:
         if dim % self.heads:

@@ -14,10 +14,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from workbench.checks import integer
 from workbench.lm import _checkpoint
 from workbench.lm._config import Config
 from workbench.lm._loss import Batch, loss
-from workbench.lm._mixer import SolveStats, natural
+from workbench.lm._mixer import SolveStats
 from workbench.lm._model import Model, clip, init, partition
 from workbench.lm._optimiser import AdamW
 from workbench.lm._training import Training
@@ -78,7 +79,7 @@ def train(
     seeds = tuple(int(seed) for seed in seeds)
     numbers = {"steps": steps, "steps_per_call": steps_per_call, "accumulate": accumulate}
     for name, value in (numbers | {"calls_per_save": calls_per_save}).items():
-        natural(name, value)
+        integer(name, value)
     if precision not in (None, "float32", "bfloat16"):
         raise ValueError(f"precision: {precision!r}, must be None, 'float32' or 'bfloat16'")
     if not seeds or len(set(seeds)) != len(seeds):

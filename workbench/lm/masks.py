@@ -4,18 +4,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
-from workbench.lm._mixer import natural
+from workbench.checks import integer
 
 
 def causal(n: int) -> Bool[np.ndarray, "n n"]:
     """Every token sees itself and what came before."""
-    natural("n", n)
+    integer("n", n)
     return np.tri(n, dtype=bool)
 
 
 def full(n: int) -> Bool[np.ndarray, "n n"]:
     """Every token sees all."""
-    natural("n", n)
+    integer("n", n)
     return np.ones((n, n), bool)
 
 

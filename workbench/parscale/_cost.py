@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from workbench import data, display, hardware
+from workbench.checks import integer
 from workbench.hardware import ModelSpec
 from workbench.parscale._roofs import BANDWIDTH_EFFICIENCY, DTYPE_BYTES, FLOPS_EFFICIENCY, LayerRoofs
 from workbench.parscale._sizes import PREFIX_TOKENS as PREFIX_TOKENS
 from workbench.parscale._sizes import SIZES as SIZES
-from workbench.parscale._sizes import integer, plain_transformer
 from workbench.parscale._sizes import parameters as parameters
 from workbench.parscale._sizes import parscale_spec as parscale_spec
+from workbench.parscale._sizes import plain_transformer
 
 LENGTHS = (64, 128, 256, 512)
 """Input and output lengths, in tokens, over whose 16 pairs figure 4 averages."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from workbench.checks import integer
 from workbench.hardware import Attention, FeedForward, ModelSpec
 
 SIZES = {
@@ -59,9 +60,3 @@ def plain_transformer(model: Any) -> tuple[ModelSpec, Attention, FeedForward]:
     if not alike or not isinstance(mixer, Attention) or mixer.window or not isinstance(feed_forward, FeedForward):
         raise ValueError(f"model: {spec.name!r}, must have like layers of full attention and a dense feed-forward")
     return spec, mixer, feed_forward
-
-
-def integer(name: str, value: Any, least: int) -> None:
-    """Raises ValueError unless `value` is an integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name}: {value!r}, must be an integer of at least {least}")

@@ -54,11 +54,8 @@ def configuration(described: dict[str, Any]) -> Config:
         bias=family == "qwen2",
     )
     return Config(
-        vocab=described["vocab_size"],
-        layers=described["num_hidden_layers"],
-        hidden_dim=described["hidden_size"],
+        **_sizes(described),
         mixer=attention,
-        mlp_dim=described["intermediate_size"],
         tied=bool(described.get("tie_word_embeddings", False)),
         scaled_embedding=False,
         norm_eps=float(described.get("rms_norm_eps", 1e-6)),
@@ -73,11 +70,8 @@ def _bert(described: dict[str, Any]) -> Config:
         heads=described["num_attention_heads"], rope_theta=None, qk_norm=False, bias=True, causal=False
     )
     return Config(
-        vocab=described["vocab_size"],
-        layers=described["num_hidden_layers"],
-        hidden_dim=described["hidden_size"],
+        **_sizes(described),
         mixer=attention,
-        mlp_dim=described["intermediate_size"],
         mlp="gelu",
         norm="layer",
         norm_eps=float(described["layer_norm_eps"]),
@@ -86,6 +80,12 @@ def _bert(described: dict[str, Any]) -> Config:
         positions=described["max_position_embeddings"],
         readout=False,
     )
+
+
+def _sizes(described: dict[str, Any]) -> dict[str, Any]:
+    """What all families name alike."""
+    ours = {"vocab": "vocab_size", "layers": "num_hidden_layers", "hidden_dim": "hidden_size"}
+    return {name: described[theirs] for name, theirs in (ours | {"mlp_dim": "intermediate_size"}).items()}
 
 
 def _only(described: dict[str, Any], name: str, value: Any) -> None:

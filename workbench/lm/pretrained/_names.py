@@ -62,7 +62,6 @@ GGUF = Names(
         "mlp/down": "ffn_down",
     },
     {"embedding": "token_embd", "norm": "output_norm", "readout": "output"},
-    (r"rope_freqs\.weight",),
 )
 """The same families in llama.cpp's files."""
 

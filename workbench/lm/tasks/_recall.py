@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from workbench.checks import integer
 from workbench.lm._loss import Batch
-from workbench.lm._mixer import natural
 from workbench.lm.tasks._task import AbstractTask
 
 
@@ -27,8 +27,8 @@ class MQAR(AbstractTask):
     noise: bool = True
 
     def __post_init__(self) -> None:
-        natural("pairs", self.pairs)
-        natural("symbols", self.symbols)
+        integer("pairs", self.pairs)
+        integer("symbols", self.symbols)
         if self.symbols % 2 or self.symbols // 2 <= self.pairs:
             raise ValueError(f"symbols: {self.symbols}, must be even and more than 2 * pairs = {2 * self.pairs}")
         if not self.power > 0:
@@ -78,8 +78,8 @@ class KHop(AbstractTask):
     letters: int = 5
 
     def __post_init__(self) -> None:
-        natural("hops", self.hops)
-        natural("letters", self.letters)
+        integer("hops", self.hops)
+        integer("letters", self.letters)
 
     @property
     def vocab(self) -> int:

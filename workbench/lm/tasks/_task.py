@@ -5,8 +5,8 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from workbench.checks import integer
 from workbench.lm._loss import Batch
-from workbench.lm._mixer import natural
 
 _HELD_OUT = 2**31  # no step of training: held-out strings come from generators that training never sees
 
@@ -54,7 +54,7 @@ class Samples:
     length: int | tuple[tuple[int, int], ...]
 
     def __post_init__(self) -> None:
-        natural("batch", self.batch)
+        integer("batch", self.batch)
         stages = self._stages
         firsts = [first for first, _ in stages]
         if not stages or firsts[0] != 0 or firsts != sorted(set(firsts)):
@@ -62,7 +62,7 @@ class Samples:
                 f"length: {self.length!r}, must be a length or stages (step, length) whose steps rise from 0"
             )
         for _, length in stages:
-            natural("length", length)
+            integer("length", length)
 
     @property
     def _stages(self) -> tuple[tuple[int, int], ...]:
