@@ -118,11 +118,14 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
 
 
 def test_a_damaged_checkpoint_is_told(tmp_path):
-    path = _checkpoint.save(tmp_path, {"a": np.arange(1000)}, {}, {"stopped": False})
-    like = {"a": np.zeros(1000, int)}
-    assert (_checkpoint.load(tmp_path, like, {})[0]["a"] == np.arange(1000)).all()
+    half = jnp.full(3, 1 / 3, jnp.bfloat16)
+    path = _checkpoint.save(tmp_path, {"a": np.arange(1000), "half": half}, {}, {"stopped": False})
+    like = {"a": np.zeros(1000, int), "half": half}
+    loaded = _checkpoint.load(tmp_path, like, {})[0]
+    assert (loaded["a"] == np.arange(1000)).all()
+    assert (loaded["half"] == half).all()
     with pytest.raises(ValueError, match=r"state\['a'\] as int64\[1000\], must be int64\[3\]"):
-        _checkpoint.load(tmp_path, {"a": np.zeros(3, int)}, {})
+        _checkpoint.load(tmp_path, like | {"a": np.zeros(3, int)}, {})
     with pytest.raises(ValueError, match=r"state\['b'\] as nothing"):
         _checkpoint.load(tmp_path, like | {"b": np.zeros(1)}, {})
     path.write_bytes(path.read_bytes()[:3000])

@@ -2,19 +2,20 @@
 
 import json
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import safetensors
+from safetensors.numpy import save as to_bytes
 
-NAME = "checkpoint.npz"
+NAME = "checkpoint.safetensors"
 _ABOUT, _HISTORY = "about", "history/"
 
 
 def save(folder: str | Path, state: Any, history: dict[str, np.ndarray], about: dict[str, Any]) -> Path:
-    """Write the arrays of a pytree, by their paths in it, a history and `about` (JSON) to folder/checkpoint.npz.
+    """Write the arrays of a pytree, by their paths in it, a history and `about` (JSON) to folder/checkpoint.safetensors.
 
     Written under another name, flushed to the disk, then renamed over the old one: a reader or a restart sees the old
     checkpoint or the new one, never a part.
@@ -25,7 +26,7 @@ def save(folder: str | Path, state: Any, history: dict[str, np.ndarray], about: 
     arrays |= {f"{_HISTORY}{name}": values for name, values in history.items()}
     temporary = folder / f"{NAME}.tmp"
     with temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **{_ABOUT: np.asarray(json.dumps(about))}, **arrays)
+        file.write(to_bytes(arrays, {_ABOUT: json.dumps(about)}))
         file.flush()
         os.fsync(file.fileno())
     return temporary.replace(folder / NAME)
@@ -41,10 +42,10 @@ def load(folder: str | Path, like: Any, about: dict[str, Any]) -> tuple[Any, dic
     if not path.exists():
         return None
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-            arrays = {name: saved[name] for name in saved.files}
-        found = json.loads(str(arrays.pop(_ABOUT)))
-    except (zipfile.BadZipFile, EOFError, OSError, KeyError, ValueError) as error:
+        with safetensors.safe_open(str(path), framework="numpy") as saved:
+            arrays = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118 (no mapping)
+            found = json.loads((saved.metadata() or {})[_ABOUT])
+    except (safetensors.SafetensorError, OSError, KeyError, ValueError) as error:
         raise ValueError(f"folder: {path} is damaged ({error}); delete it to start anew") from error
     for name, value in about.items():
         if found.get(name) != value:
