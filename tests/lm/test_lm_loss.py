@@ -78,3 +78,23 @@ def test_a_model_that_knows_nothing_takes_eight_bits_a_byte():
     entropy, _, _ = by_hand(lm.forward(made, windows.tokens).logits, windows)
     assert lm.bits_per_byte(made, corpus, **held_out) == pytest.approx(entropy.mean() / np.log(2), abs=1e-5)
     assert (lm.held_out(corpus, **held_out)[0].tokens == windows.tokens).all()
+
+
+def test_what_a_model_loses_to_the_oracle_is_its_divergence(model):
+    task = lm.tasks.HiddenMarkov(states=4, symbols=7)
+    made, batches = model("attention"), [task.held_out(2000, 8, seed=seed) for seed in (0, 1)]
+    least, loss = (float(lm.evaluate(source, batches).loss) for source in (task.oracle, made))
+    apart = lm.divergence(task.oracle, made, batches)
+    assert apart == pytest.approx(loss - least, rel=0.02)  # the labels are drawn: 32,000 of them
+    assert apart > 0.5
+    assert lm.divergence(task.oracle, task.oracle, batches) == pytest.approx(0, abs=1e-12)
+    assert lm.divergence(made, task.oracle, batches) != pytest.approx(apart, rel=0.01)
+    p, q = (np.asarray(jax.nn.log_softmax(logits)) for logits in (
+        task.oracle.logits(batches[0].tokens), lm.forward(made, batches[0].tokens).logits,
+    ))  # fmt: skip
+    by_hand = (np.exp(p) * (p - q)).sum(-1)
+    assert lm.divergence(task.oracle, made, batches[0]) == pytest.approx(by_hand.mean(), rel=1e-9)
+    by_hand = by_hand[:, 3].mean()
+    mask = np.arange(8) == 3
+    masked = batches[0]._replace(mask=np.broadcast_to(mask, batches[0].mask.shape))
+    assert lm.divergence(task.oracle, made, masked) == pytest.approx(by_hand, rel=1e-9)

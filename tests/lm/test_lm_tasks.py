@@ -93,7 +93,7 @@ def test_labels_are_the_oracles(task, oracle):
         assert labels[row][mask[row]].tolist() == [answer for answer in expected if answer is not None]
 
 
-@pytest.mark.parametrize("task", [task for task, _ in ORACLES] + [tasks.MQAR()], ids=str)
+@pytest.mark.parametrize("task", [task for task, _ in ORACLES] + [tasks.MQAR(), tasks.HiddenMarkov(symbols=8)], ids=str)
 def test_vocabulary_classes_and_chance_are_what_is_drawn(task):
     tokens, labels, mask = draw(task, batch=2000, length=61)
     assert tokens.dtype == labels.dtype == np.int32
@@ -161,6 +161,25 @@ def test_left_to_right_zero_is_the_likeliest_value():
     assert tasks.ModularArithmetic(order="left").chance == pytest.approx(float(p))
 
 
+def test_the_oracle_of_a_hidden_markov_chain_sums_over_all_its_paths():
+    task = tasks.HiddenMarkov(states=3, symbols=4, movement=0.5, speech=0.5)
+    moves, speaks = task.matrices
+
+    def probability(tokens):
+        paths = itertools.product(range(3), repeat=len(tokens))
+        walk = lambda path: np.prod([moves[pair] for pair in itertools.pairwise(path)])
+        said = lambda path: np.prod([speaks[pair] for pair in zip(path, tokens, strict=True)])
+        return sum(walk(path) * said(path) for path in paths) / 3
+
+    tokens = draw(task, batch=2, length=5).tokens
+    told = np.exp(np.asarray(task.oracle.logits(tokens)))
+    for row, place in itertools.product(range(2), range(5)):
+        read = tokens[row, : place + 1].tolist()
+        expected = [probability([*read, token]) / probability(read) for token in range(4)]
+        np.testing.assert_allclose(told[row, place], expected, rtol=1e-12)
+    assert tasks.HiddenMarkov(language=1).matrices[0][0, 0] != tasks.HiddenMarkov().matrices[0][0, 0]
+
+
 def test_streams_are_pure_and_steps_differ():
     stream = tasks.Samples(tasks.A5(), batch=4, length=6)
     first = stream(0, 5)
@@ -188,6 +207,9 @@ def test_a_curriculum_lengthens_at_its_steps():
         (lambda: draw(tasks.MQAR(pairs=4), length=15), "length"),
         (lambda: tasks.KHop(hops=0), "hops"),
         (lambda: tasks.KHop(letters=0), "letters"),
+        (lambda: tasks.HiddenMarkov(states=0), "states"),
+        (lambda: tasks.HiddenMarkov(symbols=0), "symbols"),
+        (lambda: tasks.HiddenMarkov(speech=0.0), "speech"),
         (lambda: tasks.Samples(tasks.Parity(), 0, 5), "batch"),
         (lambda: tasks.Samples(tasks.Parity(), 1, 0), "length"),
         (lambda: tasks.Samples(tasks.Parity(), 1, ((5, 10),)), "length"),

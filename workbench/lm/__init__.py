@@ -17,7 +17,9 @@ from workbench.lm._forward import forward as forward
 from workbench.lm._generate import Generation as Generation
 from workbench.lm._generate import generate as generate
 from workbench.lm._loss import Batch as Batch
+from workbench.lm._loss import LogitSource as LogitSource
 from workbench.lm._loss import Scores as Scores
+from workbench.lm._loss import divergence as divergence
 from workbench.lm._loss import evaluate as evaluate
 from workbench.lm._loss import loss as loss
 from workbench.lm._mixer import AbstractMixer as AbstractMixer

@@ -15,7 +15,7 @@ _ABOUT, _HISTORY = "about", "history/"
 
 
 def save(folder: str | Path, state: Any, history: dict[str, np.ndarray], about: dict[str, Any]) -> Path:
-    """Write the arrays of a pytree, by their paths in it, a history and `about` (JSON) to folder/checkpoint.safetensors.
+    """Write a pytree, its arrays by their paths, a history and `about` (JSON) to folder/checkpoint.safetensors.
 
     Written under another name, flushed to the disk, then renamed over the old one: a reader or a restart sees the old
     checkpoint or the new one, never a part.

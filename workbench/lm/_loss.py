@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import equinox as eqx
 import jax
@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from workbench.lm._forward import Output, forward
+from workbench.lm._forward import forward
 from workbench.lm._mixer import SolveStats
 from workbench.lm._model import Model
 
@@ -23,6 +23,17 @@ class Batch(NamedTuple):
     tokens: Int[Array | np.ndarray, "batch time"]
     labels: Int[Array | np.ndarray, "batch time"]
     mask: Bool[Array | np.ndarray, "batch time"]
+
+
+class LogitSource(Protocol):
+    """What can be asked for the next token as a model can, and is none: the exact oracle of a synthetic language.
+
+    A pytree, as a model is (an equinox module).
+    """
+
+    def logits(self, tokens: Int[Array | np.ndarray, "batch time"]) -> Float[Array, "batch time vocab"]:
+        """Logits of the token that follows each position."""
+        ...
 
 
 class Scores(NamedTuple):
@@ -45,13 +56,25 @@ def loss(model: Model, batch: Batch, z_loss: float = 0.0) -> tuple[Array, SolveS
     output = forward(model, batch.tokens)
     assert output.logits is not None
     log_z = jax.nn.logsumexp(output.logits, axis=-1)
-    terms = _cross_entropy(output, batch.labels) + z_loss * log_z**2
+    terms = _cross_entropy(output.logits, batch.labels) + z_loss * log_z**2
     return _masked_mean(terms, batch.mask), output.stats
 
 
-def evaluate(model: Model, batches: Batch | Iterable[Batch]) -> Scores:
-    """Loss and accuracy over all positions that count of the batches. Raises ValueError if no position counts."""
-    return _means(partial(_sums, model), batches)
+def evaluate(source: Model | LogitSource, batches: Batch | Iterable[Batch]) -> Scores:
+    """Loss and accuracy over all positions that count of the batches. Raises ValueError if no position counts.
+
+    Of an oracle the loss is the entropy of these very tokens, the least that any model can reach on average.
+    """
+    return _means(partial(_sums, source), batches)
+
+
+def divergence(true: Model | LogitSource, other: Model | LogitSource, batches: Batch | Iterable[Batch]) -> float:
+    """KL(true || other), mean over the positions that count, in nats: by how much the other's loss exceeds the least.
+
+    sum over tokens v of p(v) (log p(v) - log q(v)), p of `true` and q of `other`, with no sampling noise of the label.
+    Raises ValueError if no position counts.
+    """
+    return float(_means(partial(_divergence, true, other), batches).loss)
 
 
 def evaluate_each(trained: Model, fixed: Model, batches: Batch | Iterable[Batch]) -> Scores:
@@ -71,14 +94,28 @@ def _means(sums_of: Callable[[Batch], Array], batches: Batch | Iterable[Batch]) 
     return Scores(means[..., 0], means[..., 1])
 
 
+def _logits(source: Model | LogitSource, tokens: Array | np.ndarray) -> Array:
+    logits = forward(source, tokens).logits if isinstance(source, Model) else source.logits(tokens)
+    assert logits is not None
+    return logits
+
+
 @jax.jit
-def _sums(model: Model, batch: Batch) -> Array:
+def _sums(source: Model | LogitSource, batch: Batch) -> Array:
     """[sum of cross entropy, number of right answers]."""
-    output = forward(model, batch.tokens)
-    assert output.logits is not None
-    right = (output.logits.argmax(-1).astype(batch.labels.dtype) == batch.labels) & batch.mask
-    entropy = jnp.where(batch.mask, _cross_entropy(output, batch.labels), 0)
+    logits = _logits(source, batch.tokens)
+    right = (logits.argmax(-1).astype(batch.labels.dtype) == batch.labels) & batch.mask
+    entropy = jnp.where(batch.mask, _cross_entropy(logits, batch.labels), 0)
     return jnp.stack([entropy.sum(), right.sum().astype(entropy.dtype)])
+
+
+@jax.jit
+def _divergence(true: Model | LogitSource, other: Model | LogitSource, batch: Batch) -> Array:
+    """[sum of divergences, number of positions at which both have the same favourite]."""
+    p, q = (jax.nn.log_softmax(_logits(source, batch.tokens), axis=-1) for source in (true, other))
+    apart = (jnp.exp(p) * (p - q)).sum(-1)
+    same = (p.argmax(-1) == q.argmax(-1)) & batch.mask
+    return jnp.stack([jnp.where(batch.mask, apart, 0).sum(), same.sum().astype(apart.dtype)])
 
 
 @jax.jit
@@ -86,9 +123,8 @@ def _sums_of_each(trained: Model, fixed: Model, batch: Batch) -> Array:
     return jax.vmap(lambda each: _sums(eqx.combine(each, fixed), batch))(trained)
 
 
-def _cross_entropy(output: Output, labels: Array | np.ndarray) -> Array:
-    assert output.logits is not None
-    return optax.softmax_cross_entropy_with_integer_labels(output.logits, labels)
+def _cross_entropy(logits: Array, labels: Array | np.ndarray) -> Array:
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
 
 def _masked_mean(terms: Array, mask: Array | np.ndarray) -> Array:

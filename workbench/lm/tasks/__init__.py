@@ -1,5 +1,6 @@
 """Synthetic tasks with exact answers: what a sequence model can keep track of, and what it can look up."""
 
+from workbench.lm.tasks._hidden_markov import HiddenMarkov as HiddenMarkov
 from workbench.lm.tasks._recall import MQAR as MQAR
 from workbench.lm.tasks._recall import KHop as KHop
 from workbench.lm.tasks._state_tracking import A5 as A5
