@@ -50,7 +50,7 @@ def test_scores_count_positions_not_batches_and_take_several_models(model):
         lm.evaluate(made, BATCH._replace(mask=np.zeros((3, 11), bool)))
 
 
-def test_windows_ask_for_the_next_byte_and_are_a_pure_function():
+def test_windows_ask_for_the_next_token_and_are_a_pure_function():
     corpus = data.stdlib_text(split="valid", limit_bytes=20_000)
     stream = lm.Windows(corpus, batch=4, length=16)
     batch = stream(1, 2)
@@ -64,8 +64,36 @@ def test_windows_ask_for_the_next_byte_and_are_a_pure_function():
     assert (stream(1, 3).tokens != batch.tokens).any()
     assert (stream(2, 2).tokens != batch.tokens).any()
     assert lm.Windows(corpus, 4, 16) == stream
+    assert lm.Later(stream, 2)(1, 0).tokens.tolist() == batch.tokens.tolist()
     with pytest.raises(ValueError, match=r"^length: "):
         lm.Windows(corpus, 4, 20_000)
+
+
+class Pairs(lm.AbstractTokenizer):
+    """Two characters a token."""
+
+    content, vocab = "pairs", 2**16
+
+    def encode(self, text, *, special=False):
+        return [256 * ord(a) + ord(b) for a, b in zip(text[::2], text[1::2], strict=False)]
+
+    def decode(self, tokens):
+        return "".join(chr(token // 256) + chr(token % 256) for token in tokens)
+
+
+def test_windows_of_a_tokenizer_s_tokens_lie_inside_files():
+    corpus = data.stdlib_text(split="valid", limit_bytes=20_000)
+    files = [corpus.bytes[i:j].tobytes().decode() for i, j in zip(corpus.offsets, corpus.offsets[1:], strict=False)]
+    batch = lm.Windows(corpus, 4, 16, Pairs())(0, 0)
+    for tokens, labels in zip(batch.tokens, batch.labels, strict=True):
+        text = Pairs().decode([*tokens.tolist(), int(labels[-1])])
+        assert len(text) == 34
+        assert any(text in file for file in files)
+    (judged,) = lm.held_out(corpus, length=16, windows=4, tokenizer=Pairs())
+    assert judged.tokens.shape == (4, 16)
+    assert judged.tokens.max() > 256
+    with pytest.raises(ValueError, match=r"^length: 10000, must be below the corpus's 10000 tokens"):
+        lm.Windows(corpus, 4, 10_000, Pairs())
 
 
 def test_a_model_that_knows_nothing_takes_eight_bits_a_byte():
@@ -74,7 +102,7 @@ def test_a_model_that_knows_nothing_takes_eight_bits_a_byte():
     corpus = data.stdlib_text(split="valid", limit_bytes=20_000)
     held_out = {"length": 16, "windows": 8, "seed": 3}
     assert lm.bits_per_byte(blank, corpus, **held_out) == pytest.approx(8, abs=1e-5)
-    windows = lm.next_byte(corpus.windows(17, 8, seed=3))
+    windows = lm.next_token(corpus.windows(17, 8, seed=3))
     entropy, _, _ = by_hand(lm.forward(made, windows.tokens).logits, windows)
     assert lm.bits_per_byte(made, corpus, **held_out) == pytest.approx(entropy.mean() / np.log(2), abs=1e-5)
     assert (lm.held_out(corpus, **held_out)[0].tokens == windows.tokens).all()

@@ -134,6 +134,8 @@ def test_a_prompt_becomes_its_own_keys_and_values(base):
     positions = np.concatenate([np.zeros(3, int), np.arange(11)])
     hidden = [lm.forward(base, text, positions=positions).hidden[:, 3:] for text in texts]
     close(lm.forward(model, TOKENS).hidden, np.mean(hidden, axis=0))
+    alone = parscale.prefixed(base, prefix_tokens=3, prompts=prompts[1:], key=jax.random.key(1))
+    close(lm.forward(alone, TOKENS).hidden, hidden[1])
 
 
 def test_smoothing_bounds_what_a_stream_counts_for(base):
@@ -196,6 +198,19 @@ def test_the_theory_predicts_what_averaging_is_worth():
         found.correlation(100.0)
     with pytest.raises(ValueError, match=r"^model: one stream"):
         parscale.residuals(base, batch)
+    with pytest.raises(ValueError, match=r"^model: 1 models"):
+        parscale.residuals([base], batch)
+
+
+def test_models_apart_are_an_ensemble():
+    models = [lm.init(dataclasses.replace(CONFIG, vocab=7), jax.random.key(seed)) for seed in range(3)]
+    task = lm.tasks.HiddenMarkov(states=3, symbols=7)
+    batch = task.held_out(8, 10)
+    found = parscale.residuals([*models, task.oracle], batch)
+    told = [np.asarray(jax.nn.log_softmax(lm.logits(each, batch.tokens))) for each in (*models, task.oracle)]
+    at = lambda log_p: -np.take_along_axis(log_p, batch.labels[..., None], -1).mean()
+    np.testing.assert_allclose(found.single, [at(each) for each in told], rtol=1e-6)
+    assert found.averaged == found.merged == pytest.approx(at(np.log(np.mean(np.exp(told), axis=0))), rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,6 @@ from workbench.lm import masks as masks
 from workbench.lm import tasks as tasks
 from workbench.lm._attention import Attention as Attention
 from workbench.lm._attention import RopeScaling as RopeScaling
-from workbench.lm._bytes import Windows as Windows
-from workbench.lm._bytes import bits_per_byte as bits_per_byte
-from workbench.lm._bytes import held_out as held_out
-from workbench.lm._bytes import next_byte as next_byte
 from workbench.lm._cache import KVCache as KVCache
 from workbench.lm._cache import make_cache as make_cache
 from workbench.lm._config import Config as Config
@@ -21,6 +17,8 @@ from workbench.lm._loss import LogitSource as LogitSource
 from workbench.lm._loss import Scores as Scores
 from workbench.lm._loss import divergence as divergence
 from workbench.lm._loss import evaluate as evaluate
+from workbench.lm._loss import logits as logits
+from workbench.lm._loss import logprobs as logprobs
 from workbench.lm._loss import loss as loss
 from workbench.lm._mixer import AbstractMixer as AbstractMixer
 from workbench.lm._mixer import Context as Context
@@ -36,9 +34,14 @@ from workbench.lm._model import partition as partition
 from workbench.lm._optimiser import AdamW as AdamW
 from workbench.lm._sampling import Sampler as Sampler
 from workbench.lm._ssd import SSD as SSD
+from workbench.lm._text import Windows as Windows
+from workbench.lm._text import bits_per_byte as bits_per_byte
+from workbench.lm._text import held_out as held_out
+from workbench.lm._text import next_token as next_token
 from workbench.lm._tokenizer import AbstractTokenizer as AbstractTokenizer
 from workbench.lm._tokenizer import Bytes as Bytes
 from workbench.lm._tokenizer import Subwords as Subwords
+from workbench.lm._train import Later as Later
 from workbench.lm._train import train as train
 from workbench.lm._training import Training as Training
 from workbench.lm.pretrained import available as available

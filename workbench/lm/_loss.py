@@ -1,7 +1,7 @@
 """The training loss and what a model is judged by: cross entropy, accuracy, bits a byte."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -94,25 +94,38 @@ def _means(sums_of: Callable[[Batch], Array], batches: Batch | Iterable[Batch]) 
     return Scores(means[..., 0], means[..., 1])
 
 
-def _logits(source: Model | LogitSource, tokens: Array | np.ndarray) -> Array:
-    logits = forward(source, tokens).logits if isinstance(source, Model) else source.logits(tokens)
-    assert logits is not None
-    return logits
+def logits(
+    source: Model | LogitSource, tokens: Int[Array | np.ndarray, "batch time"]
+) -> Float[Array, "more time vocab"]:
+    """What a model, or an oracle, says comes next at each position."""
+    said = forward(source, tokens).logits if isinstance(source, Model) else source.logits(tokens)
+    if said is None:
+        raise ValueError("source: a model without a read-out, must have one")
+    return said
+
+
+def logprobs(
+    sources: Sequence[Model | LogitSource], tokens: Int[Array | np.ndarray, "batch time"]
+) -> Float[Array, "sources batch time vocab"]:
+    """log p(next token) by each source at each position, in the widest of their dtypes."""
+    told = [jax.nn.log_softmax(logits(source, tokens), axis=-1) for source in sources]
+    widest = np.result_type(*(each.dtype for each in told))
+    return jnp.stack([each.astype(widest) for each in told])
 
 
 @jax.jit
 def _sums(source: Model | LogitSource, batch: Batch) -> Array:
     """[sum of cross entropy, number of right answers]."""
-    logits = _logits(source, batch.tokens)
-    right = (logits.argmax(-1).astype(batch.labels.dtype) == batch.labels) & batch.mask
-    entropy = jnp.where(batch.mask, _cross_entropy(logits, batch.labels), 0)
+    said = logits(source, batch.tokens)
+    right = (said.argmax(-1).astype(batch.labels.dtype) == batch.labels) & batch.mask
+    entropy = jnp.where(batch.mask, _cross_entropy(said, batch.labels), 0)
     return jnp.stack([entropy.sum(), right.sum().astype(entropy.dtype)])
 
 
 @jax.jit
 def _divergence(true: Model | LogitSource, other: Model | LogitSource, batch: Batch) -> Array:
     """[sum of divergences, number of positions at which both have the same favourite]."""
-    p, q = (jax.nn.log_softmax(_logits(source, batch.tokens), axis=-1) for source in (true, other))
+    p, q = logprobs((true, other), batch.tokens)
     apart = (jnp.exp(p) * (p - q)).sum(-1)
     same = (p.argmax(-1) == q.argmax(-1)) & batch.mask
     return jnp.stack([jnp.where(batch.mask, apart, 0).sum(), same.sum().astype(apart.dtype)])

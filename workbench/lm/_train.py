@@ -41,6 +41,17 @@ class State(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
+class Later:
+    """A stream from a later step on: a second stage sees what the first has not."""
+
+    stream: Stream
+    after: int
+
+    def __call__(self, seed: int, step: int) -> Batch:
+        return self.stream(seed, self.after + step)
+
+
+@dataclasses.dataclass(frozen=True)
 class Step:
     """How an optimiser step is made, as it is compiled: `parts` of a batch one by one, computed in `precision`."""
 

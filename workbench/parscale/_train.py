@@ -65,16 +65,5 @@ def train(
         base = one.model(seed) if one else lm.init(start, key) if isinstance(start, lm.Config) else start
         return wrap(base, streams=streams, key=jax.random.fold_in(key, streams), freeze=freeze, **wrapped)
 
-    two = lm.train(begin, Later(stream, steps[0]), steps[1], optimiser=second, folder=part("second"), **how)
+    two = lm.train(begin, lm.Later(stream, steps[0]), steps[1], optimiser=second, folder=part("second"), **how)
     return Stages(one, two)
-
-
-@dataclasses.dataclass(frozen=True)
-class Later:
-    """A stream from a later step on."""
-
-    stream: Any
-    after: int
-
-    def __call__(self, seed: int, step: int) -> lm.Batch:
-        return self.stream(seed, self.after + step)

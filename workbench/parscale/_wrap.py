@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -41,20 +41,26 @@ def wrap(
     if streams == 1:
         return model
     prefix_key, gate_key = jax.random.split(key)
-    if prompts is None:
-        prefix = _drawn(model, streams, prefix_tokens, scale, prefix_key)
-    else:
-        prefix = _computed(model, np.asarray(prompts), streams, prefix_tokens)
+    prefix = _prefix(model, streams, prefix_tokens, scale, prompts, prefix_key)
     gate = _gate(model, streams, gate_key) if aggregation == "dynamic" else None
     return model.replace(streams=Streams(prefix, gate, smoothing), frozen=("weights",) if freeze else model.frozen)
 
 
 def prefixed(
-    model: lm.Model, *, key: PRNGKeyArray, prefix_tokens: int = 48, scale: float = 0.02, freeze: bool = False
+    model: lm.Model,
+    *,
+    key: PRNGKeyArray,
+    prefix_tokens: int = 48,
+    scale: float = 0.02,
+    prompts: Int[Array | np.ndarray, "1 prefix_tokens"] | None = None,
+    freeze: bool = False,
 ) -> lm.Model:
-    """One stream behind a learned prefix: prefix tuning (Li and Liang, arXiv 2101.00190), the control for P streams."""
+    """One stream behind a learned prefix: prefix tuning (Li and Liang, arXiv 2101.00190), the control for P streams.
+
+    Arguments and errors as in `wrap`.
+    """
     _check(model, prefix_tokens=prefix_tokens, scale=scale)
-    streams = Streams(_drawn(model, 1, prefix_tokens, scale, key), None)
+    streams = Streams(_prefix(model, 1, prefix_tokens, scale, prompts, key), None)
     return model.replace(streams=streams, frozen=("weights",) if freeze else model.frozen)
 
 
@@ -90,6 +96,14 @@ def load(model: lm.Model, file: str | Path) -> lm.Model:
     if gate is not None and gate["down"]["weight"].shape != (model.config.hidden_dim, wanted[1]):
         raise ValueError(f"file: an aggregation for {gate['down']['weight'].shape}, must be for {wanted[1]} streams")
     return model.replace(streams=Streams(prefix, gate, json.loads(about["smoothing"])))
+
+
+def _prefix(
+    model: lm.Model, streams: int, tokens: int, scale: float, prompts: Any, key: PRNGKeyArray
+) -> tuple[Array, Array]:
+    if prompts is None:
+        return _drawn(model, streams, tokens, scale, key)
+    return _computed(model, np.asarray(prompts), streams, tokens)
 
 
 def _drawn(model: lm.Model, streams: int, tokens: int, scale: float, key: PRNGKeyArray) -> tuple[Array, Array]:

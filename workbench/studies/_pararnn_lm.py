@@ -83,7 +83,7 @@ def train(budget: Budget, mixer: lm.AbstractMixer, seeds: Sequence[int], log: An
         progress=report,
         folder=log.folder(title),
     )
-    batch = lm.next_byte(data.stdlib_text(split="test").windows(budget.length + 1, 128, seed=0))
+    batch = lm.next_token(data.stdlib_text(split="test").windows(budget.length + 1, 128, seed=0))
     others = batch._replace(labels=np.roll(batch.labels, 1, 0))
     bits, control = (run.evaluate(b).bits for b in (batch, others))
     log.log(step=budget.steps, **{f"{title}/bits-per-byte/{s}": float(b) for s, b in zip(seeds, bits, strict=True)})
@@ -128,7 +128,7 @@ def iterations_when_trained(compared: Compared, budget: Budget) -> tuple[np.ndar
 
     The largest over layers and sequences; infinite where they do not get there.
     """
-    batch = lm.next_byte(data.stdlib_text(split="test").windows(budget.length + 1, 16, seed=1))
+    batch = lm.next_token(data.stdlib_text(split="test").windows(budget.length + 1, 16, seed=1))
     counts = []
     for solver in (rnn.Newton(), rnn.Jacobi()):
         mixer = compared.run.config.mixer
