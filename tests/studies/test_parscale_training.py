@@ -106,9 +106,7 @@ def test_arms_are_what_they_say():
     made = {name: arm.begin(base, prompts, jax.random.key(1)) for name, arm in training.ARMS.items()}
     assert made["P = 1"] is base
     counts = {name: model.streams.count for name, model in made.items() if model.streams}
-    assert counts == {
-        name: training.ARMS[name].streams for name in training.ARMS if training.ARMS[name].prefix != "none"
-    }
+    assert counts == {name: arm.streams for name, arm in training.ARMS.items() if arm.prefix != "none"}
     assert sorted(counts.values()) == [1, 1, 2, 2, 2, 2, 4]
     assert {name for name, model in made.items() if model.frozen} == {"prefix, frozen", "P = 2, frozen"}
     assert made["P = 2, mean"].streams.gate is None
