@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import _rnn_wire as wire
+import _wire as wire
 
 CORES = wire.pin()
 

@@ -1,4 +1,4 @@
-"""A method of either JAX child, compiled ahead of time. Imported after `_rnn_wire.pin`, because it imports JAX."""
+"""A method of either JAX child, compiled ahead of time. Imported after `_wire.pin`, because it imports JAX."""
 
 import time
 from collections.abc import Callable

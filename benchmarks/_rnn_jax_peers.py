@@ -1,11 +1,11 @@
-"""The child that measures the peers written in JAX (DEER, ELK), in their own environment; see `_rnn_wire`."""
+"""The child that measures the peers written in JAX (DEER, ELK), in their own environment; see `_wire`."""
 
 import importlib
 import importlib.metadata
 from collections.abc import Callable
 from typing import Any
 
-import _rnn_wire as wire
+import _wire as wire
 
 CORES = wire.pin()  # before JAX counts the cores
 

@@ -1,11 +1,11 @@
-"""The child that measures ours and plain JAX; see `_rnn_wire` for how it is spoken to."""
+"""The child that measures ours and plain JAX; see `_wire` for how it is spoken to."""
 
 import functools
 import time
 from collections.abc import Callable
 from typing import Any
 
-import _rnn_wire as wire
+import _wire as wire
 
 CORES = wire.pin()  # before JAX counts the cores
 

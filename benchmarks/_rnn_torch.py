@@ -1,4 +1,4 @@
-"""The child that measures the torch peers, in their own environment; see `_rnn_wire` for how it is spoken to."""
+"""The child that measures the torch peers, in their own environment; see `_wire` for how it is spoken to."""
 
 import importlib
 import importlib.metadata
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import _rnn_methods as methods
-import _rnn_wire as wire
+import _wire as wire
 import numpy as np
 
 CORES = wire.pin()

@@ -22,8 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import _rnn_peers as peers
-import _rnn_wire as wire
+import _peers as peers
+import _wire as wire
 import numpy as np
 from _record import keep
 

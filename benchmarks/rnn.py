@@ -23,10 +23,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import _peers as peers
 import _rnn_figures as figures
 import _rnn_methods as methods
-import _rnn_peers as peers
-import _rnn_wire as wire
+import _wire as wire
 import numpy as np
 from _record import keep
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import _rnn_figures as figures  # noqa: E402
 import _rnn_methods as methods  # noqa: E402
-import _rnn_wire as wire  # noqa: E402
+import _wire as wire  # noqa: E402
 
 TRAIN, LONG, SHARD, PEERS = (
     methods.Case(*shape) for shape in ((16384, 1, 16), (131072, 1, 1), (131072, 1, 16), (4096, 8, 16))
@@ -129,7 +129,7 @@ def test_every_family_is_measured_somewhere_and_loops_at_one_length_only():
 CHILD = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-import _rnn_wire as wire
+import _wire as wire
 def make(method, case):
     if method == "no":
         raise wire.Refused("not this one")
@@ -172,7 +172,7 @@ def test_no_child_outlives_its_parent(tmp_path):
 import sys, os
 sys.path.insert(0, {str(BENCHMARKS)!r})
 from pathlib import Path
-import _rnn_wire as wire
+import _wire as wire
 child = wire.Child([sys.executable, "-c", {CHILD!r}, {str(BENCHMARKS)!r}], {{}}, 1, Path({str(tmp_path / "log")!r}))
 child.start()
 print(child._process.pid, flush=True)
