@@ -25,7 +25,8 @@ class Arm:
     """One way to spend the second stage: `streams` of this model, or one without a prefix.
 
     `prefix` says what a stream's prefix is at the start: the keys and values of real bytes, or noise. `rate` is the
-    best of 1.5e-3, 3e-3 and 6e-3 for seed 0, which is not judged. `longer` multiplies the steps.
+    best of 1.5e-3, 3e-3 and 6e-3 (frozen: of 3e-3, 1e-2 and 3e-2) for seed 0, which is not judged. `longer` multiplies
+    the steps.
     """
 
     streams: int = 1
@@ -54,8 +55,8 @@ ARMS = {
     "P = 4": Arm(4),
     "P = 2, mean": Arm(2, aggregation="mean"),
     "P = 2, noise": Arm(2, prefix="noise"),
-    "prefix, frozen": Arm(freeze=True),
-    "P = 2, frozen": Arm(2, freeze=True),
+    "prefix, frozen": Arm(freeze=True, rate=3e-2),
+    "P = 2, frozen": Arm(2, freeze=True, rate=3e-2),
 }
 
 
