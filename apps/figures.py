@@ -22,20 +22,24 @@ def axes(x_label: str, height: int, **params: Any) -> Any:
     fig.toolbar.logo, fig.toolbar.autohide = None, True
     fig.grid.grid_line_color = RULE
     fig.axis.axis_line_color, fig.axis.major_tick_line_color, fig.axis.minor_tick_line_color = "#B9BEC6", None, None
-    fig.axis.axis_label_text_font_style, fig.axis.axis_label_text_color = "normal", GREY
-    # Said here, because what is drawn after the page has come gets no theme.
+    # The theme of the page said again, because what is drawn after the page has come gets none.
+    fig.axis.axis_label_text_font_style, fig.axis.axis_label_text_color, fig.axis.axis_label_standoff = (
+        "normal",
+        INK,
+        10,
+    )
     fig.axis.axis_label_text_font = fig.axis.major_label_text_font = fig.title.text_font = FONT
-    fig.axis.axis_label_text_font_size, fig.axis.major_label_text_font_size = "12px", "11.5px"
-    fig.axis.major_label_text_color, fig.title.text_color, fig.title.text_font_size = "#4A4A4A", INK, "14px"
+    fig.axis.axis_label_text_font_size, fig.axis.major_label_text_font_size = "1em", "0.925em"
+    fig.axis.major_label_text_color, fig.title.text_color, fig.title.text_font_size = GREY, INK, "1.05em"
     fig.min_border_right = 14
     return fig
 
 
 def add_legend(fig: Any, items: list[LegendItem], columns: int = 2) -> None:
     """A legend below the figure; a click on an item hides it."""
-    look: dict[str, Any] = {"label_text_font": FONT, "label_text_font_size": "12px", "label_text_color": INK}
-    look |= {"margin": 0, "padding": 2, "spacing": 0}
-    legend = Legend(items=items, border_line_color=None, click_policy="hide", **look)
+    look: dict[str, Any] = {"label_text_font": FONT, "label_text_font_size": "0.95em", "label_text_color": INK}
+    look |= {"margin": 0, "padding": 2, "spacing": 8, "glyph_width": 14, "glyph_height": 14, "label_standoff": 8}
+    legend = Legend(items=items, border_line_color=None, click_policy="hide", location="top_left", **look)
     legend.ncols = min(len(items), columns) or 1
     fig.add_layout(legend, "below")
 

@@ -30,7 +30,8 @@ _LOOK = """
 .answer{font-size:1.12rem;line-height:1.5;margin:.2rem 0 .4rem}
 .beyond{border-left:3px solid #E69F00;padding:.15rem .7rem;margin:.2rem 0 .4rem}
 .bar{display:inline-block;height:9px;background:#B9BEC6;border-radius:2px;margin-right:.4em}
-h3{font-size:15px;margin:0 0 .2rem;font-weight:650}
+h3{font-size:15px;margin:.9rem 0 .2rem;font-weight:650}
+@media(max-width:600px){.bar{display:none}}
 """
 
 
@@ -191,10 +192,13 @@ def _waiting(height: int) -> pmui.Skeleton:
 
 
 def _downstream() -> pn.FlexBox:
-    table = markup(scaling_text.scores_html() + scaling_text.scores_basis(), NUMBERS)
-    long = markup(scaling_text.long_html(), NUMBERS)
+    tables = (
+        markup(f'<div style="margin-bottom:.9rem">{table}</div>', NUMBERS)
+        for table in (scaling_text.scores_html(), scaling_text.long_html())
+    )
     both = beside()
-    both.objects = [pane(score_figure(), share=3, least=340), part(table, long, share=2, least=300)]
+    drawn = part(pane(score_figure()), markup(scaling_text.scores_basis()), share=3, least=340)
+    both.objects = [drawn, part(*tables, share=2, least=300)]
     return both
 
 
@@ -211,7 +215,7 @@ def _controls(state: ScalingState) -> list[Any]:
     ]
     cost = [
         choose(of.model, label="Model", options=list(SIZES), **_WIDE),
-        choose(of.priced, label="Streams", options=list(STREAMS[1:]), **_WIDE),
+        choose(of.priced, label="Streams of the model", options=list(STREAMS[1:]), **_WIDE),
         pmui.MultiChoice.from_param(of.devices, label="Devices", options=list(names), **_WIDE),
         choose(of.input_tokens, label="Input, tokens", options=lengths, **_WIDE),
         choose(of.output_tokens, label="Output, tokens", options=lengths, **_WIDE),

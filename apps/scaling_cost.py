@@ -105,8 +105,8 @@ def crossover_text(choice: Choice, device: str) -> str:
     """The same in words."""
     batch = crossover(choice, device)
     if batch is not None:
-        return f"as fast at batch {batch:.1f}"
-    return f"streams {'faster' if ratios(choice, device)['latency_ratio'][0] > 1 else 'slower'} at every batch"
+        return f"batch {batch:.1f}"
+    return "beyond 64" if ratios(choice, device)["latency_ratio"][0] > 1 else "below 1"
 
 
 @functools.lru_cache(maxsize=512)

@@ -18,12 +18,12 @@ from workbench import data
 
 PAPER, TRAINED = "parscale", "train."  # claims of what was trained here begin like this
 CORPORA = {"stack": "Stack-V2-Python", "pile": "Pile"}
-FORMS = {  # the laws of workbench.scaling, by name, as a person reads them
-    "ParScale": "E + (A / (N (k ln P + 1)))^α",
-    "InverseRoot": "E + A (N / 10⁹)^−a + G / √P",
-    "PowerProduct": "E + A (N / 10⁹)^−a P^−b",
-    "Theory": "E + (A / N)^α (1 + (P − 1) ρ) / P",
-    "Chinchilla": "E + (A / N)^α",
+FORMS = {  # the laws of workbench.scaling, by name, as a person reads them, in HTML
+    "ParScale": "E + (A / (N (k ln P + 1)))<sup>α</sup>",
+    "InverseRoot": "E + A (N / 10⁹)<sup>−a</sup> + G / √P",
+    "PowerProduct": "E + A (N / 10⁹)<sup>−a</sup> P<sup>−b</sup>",
+    "Theory": "E + (A / N)<sup>α</sup> (1 + (P − 1) ρ) / P",
+    "Chinchilla": "E + (A / N)<sup>α</sup>",
 }
 SYMBOLS = {"alpha": "α", "rho": "ρ"}
 SIZES = {"0.5B": 0.5, "0.7B": 0.7, "1.1B": 1.1, "1.6B": 1.6, "2.8B": 2.8, "4.4B": 4.4}  # the published ones, 10⁹

@@ -18,7 +18,7 @@ DEVICE_COLOURS = display.CATEGORICAL[1:]  # from modelled on: the first one says
 BEYOND = [2, 4]  # the dash of what is extrapolated; published lines have longer ones
 _MARK = {"marker": "dash", "size": 15, "line_width": 3.5}  # of what is published, as in the tables
 _SMALL = {"text_font": TEXT_FONT, "text_font_size": "12px", "text_baseline": "middle"}
-_TIMES = {k * 10.0**e: f"{display.number(k * 10.0**e)}×" for e in range(-3, 5) for k in (1, 2, 5)}
+_TIMES = {k * 10.0**e: f"{k * 10.0**e:g}×" for e in range(-3, 5) for k in (1, 2, 5)}
 
 
 def colour(streams: int) -> str:
@@ -46,7 +46,7 @@ def loss_figure(state: ScalingState) -> Any:
         beyond = ", extrapolated" if streams > STREAMS[-1] else ""
         items.append(LegendItem(label=f"P = {streams}{beyond}", renderers=drawn))
     _step(fig, state, reach)
-    add_legend(fig, items, columns=3)
+    add_legend(fig, items)
     return fig
 
 
@@ -103,11 +103,10 @@ def _step(fig: Any, state: ScalingState, reach: float) -> None:
         fig.segment(
             [ends[0]], [worth.loss], [ends[1]], [worth.loss], line_color=MODELLED, line_width=7, line_alpha=0.35
         )
-    text = f"{size_text(worth.size)}, one stream" if reached else "no size drawn here reaches it"
+    text = size_text(worth.size) if reached else "no size drawn here"
     if end > 1.01 * start:
-        words = dict(
-            _SMALL, text_color=INK, text_font_style="bold", text_align="left" if end < reach / 1.6 else "right"
-        )
+        left = math.log(end / scaling_data.SMALLEST) < 0.8 * math.log(reach / scaling_data.SMALLEST)
+        words = dict(_SMALL, text_color=INK, text_font_style="bold", text_align="left" if left else "right")
         fig.text([end], [worth.loss], [text], y_offset=-14, x_offset=2, **words)
     marks = [start, *([end] if reached and end > 1.01 * start else [])]
     look = {"size": 11, "fill_color": "#FFFFFF", "line_color": MODELLED, "line_width": 2.5}
@@ -121,16 +120,17 @@ def ratio_figure(state: ScalingState, kind: str, published: pl.DataFrame) -> Any
     curves = {name: scaling_cost.dense(choice, name) for name in names}
     seen = [value for frame in curves.values() for value in frame[f"{kind}_ratio"]]
     lo, hi = min(0.4, *seen) / 1.5, max(2.5, *seen) * 1.5
-    fig = axes("batch, sequences", height=330, y_axis_type="log", y_axis_label=f"{kind}: parameters add ÷ streams add",
+    fig = axes("batch, sequences", height=330, y_axis_type="log", y_axis_label="added by parameters ÷ by streams",
                x_range=(0.9, 72), y_range=(lo, hi))  # fmt: skip
+    fig.title = kind.capitalize()
     fig.xaxis.ticker, fig.yaxis.ticker = FixedTicker(ticks=list(BATCHES)), FixedTicker(ticks=list(_TIMES))
     fig.xaxis.major_label_overrides = {batch: str(batch) for batch in BATCHES}
     fig.yaxis.major_label_overrides = _TIMES
     fig.add_layout(Span(location=1, dimension="width", line_color=INK, line_width=1))
-    words = dict(_SMALL, text_color=GREY, text_align="right")
-    fig.text([70, 70], [1, 1], ["streams add less", "parameters add less"], y_offset=[-11, 12], **words)
+    words = dict(_SMALL, text_color=GREY)
+    fig.text([0.94, 0.94], [1, 1], ["streams add less", "parameters add less"], y_offset=[-11, 12], **words)
     items = [
-        LegendItem(label=_told(choice, name, kind), renderers=_ratio(fig, state, name, kind, at, lo))
+        LegendItem(label="any device" if kind == "memory" else name, renderers=_ratio(fig, state, name, kind, at, lo))
         for at, name in enumerate(names)
     ]
     if published.height and state.shows_published_ratios():
@@ -139,12 +139,8 @@ def ratio_figure(state: ScalingState, kind: str, published: pl.DataFrame) -> Any
         marks = fig.scatter(rows["batch"].to_list(), rows[kind].to_list(), **look)
         fig.add_tools(HoverTool(renderers=[marks], tooltips=[("published", "@y×"), ("batch", "@x")], visible=False))
         items.append(LegendItem(label="published", renderers=[marks]))
-    add_legend(fig, items, columns=1 if len(items) > 2 else 2)
+    add_legend(fig, items)
     return fig
-
-
-def _told(choice: scaling_cost.Choice, name: str, kind: str) -> str:
-    return "any device" if kind == "memory" else f"{name}: {scaling_cost.crossover_text(choice, name)}"
 
 
 def _ratio(fig: Any, state: ScalingState, name: str, kind: str, at: int, lowest: float) -> list[Any]:
@@ -158,9 +154,9 @@ def _ratio(fig: Any, state: ScalingState, name: str, kind: str, at: int, lowest:
     fig.add_tools(HoverTool(renderers=[marks], tooltips=tips, visible=False))
     batch = scaling_cost.crossover(state.choice(), name) if kind == "latency" else None
     if batch is not None:
-        foot = lowest * 1.35 ** (1 + at)
+        foot = lowest ** (1 - (at + 0.8) / (len(state.chosen_devices()) + 0.8))  # one above the other, below 1
         drop = fig.segment([batch], [1], [batch], [foot], line_color=ink, line_dash=[4, 3], line_width=1.5)
-        words = dict(_SMALL, text_color=INK, text_align="right")
+        words = dict(_SMALL, text_color=INK, text_align="right", background_fill_color="#FFFFFF")
         label = fig.text([batch], [foot], [f"batch {batch:.1f}"], x_offset=-6, **words)
         return [line, marks, drop, label]
     return [line, marks]

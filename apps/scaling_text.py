@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from apps import scaling_data
+from apps import scaling_cost, scaling_data
 from apps.scaling_cost import BATCHES, PARTS
 from apps.scaling_data import CORPORA, FORMS, STREAMS, SYMBOLS
 from apps.scaling_figures import size_text
@@ -85,9 +85,10 @@ def losses_html(state: ScalingState) -> str:
     rows = []
     for row in foretold.iter_rows(named=True):
         found = dict(published.filter(size=row["size"]).select("streams", "loss").iter_rows())
-        law = f"{row['loss']:.4f} <span class='dim'>{row['lo']:.3f} to {row['hi']:.3f}</span>"
-        rows.append((row["size"], *(f"{found[streams]:.4f}" for streams in STREAMS), law))
-    return numbers(("model", *(f"P = {n}" for n in STREAMS), f"○ law, P = {state.streams}"), rows)
+        law = f"{row['loss']:.4f}", f"{row['lo']:.3f} to {row['hi']:.3f}"
+        rows.append((row["size"], *(f"{found[streams]:.4f}" for streams in STREAMS), *law))
+    heads = ("model", *(f"– {_streams(n)}" for n in STREAMS), f"○ law, P = {state.streams}", "90 % interval")
+    return numbers(heads, rows)
 
 
 def constants_html(state: ScalingState) -> str:
@@ -126,15 +127,23 @@ def ratios_html(state: ScalingState, published: pl.DataFrame) -> str:
         for name in state.chosen_devices()[: 1 if kind == "memory" else None]:
             found = dict(table.filter(device=name).select("batch", f"{kind}_ratio").iter_rows())
             where = "any device" if kind == "memory" else name
-            rows.append((f"○ {kind}, {where}", *(_times(found[batch]) for batch in BATCHES)))
+            crossed = scaling_cost.crossover_text(state.choice(), name) if kind == "latency" else ""
+            cells = (f"{display.number(found[batch])}×" for batch in BATCHES)
+            rows.append((_label(f"○ {kind}", where), *cells, crossed))
         if published.height and state.shows_published_ratios():
             printed = dict(published.select("batch", kind).iter_rows())
-            rows.append((f"– {kind}, published", *(_times(printed.get(batch)) for batch in BATCHES)))
-    return numbers(("batch", *map(str, BATCHES)), rows)
+            found = (f"{printed[batch]:g}×" if batch in printed else "" for batch in BATCHES)
+            rows.append((_label(f"– {kind}", "published"), *found, ""))
+    return numbers(("batch", *map(str, BATCHES), "as fast at"), rows)
 
 
-def _times(ratio: float | None) -> str:
-    return "" if ratio is None else f"{display.number(ratio)}×"
+def _streams(n: int) -> str:
+    return f"P\u00a0=\u00a0{n}"
+
+
+def _label(*parts: str) -> str:
+    """Words that break at the commas between them and nowhere else."""
+    return ", ".join(part.replace(" ", chr(0xA0)).replace("-", chr(0x2011)) for part in parts)
 
 
 def cost_basis(state: ScalingState) -> str:
@@ -160,7 +169,7 @@ def parts_html(state: ScalingState, kind: str) -> str:
     names = [name for name in PARTS if name.endswith(f"_{kind}")]
     several, rows = kind == "s" and len(state.chosen_devices()) > 1, []
     for row in table.iter_rows(named=True):
-        label = f"{row['device']}, P = {row['streams']}" if several else f"P = {row['streams']}"
+        label = _label(row["device"], f"P = {row['streams']}") if several else f"P = {row['streams']}"
         rows.append((label, *(_amount(row[name] / scale, name) for name in names)))
     unit = "GiB" if kind == "bytes" else "ms"
     return numbers((f"<span class='dim'>{unit}</span>", *(PARTS[name] for name in names)), rows)
@@ -175,14 +184,14 @@ def long_html() -> str:
     """The published scores of the model that was trained on 1T tokens."""
     table = scaling_data.long_training()
     rows = [(html.escape(name), *(f"{value:.1f}" for value in values)) for name, *values in table.iter_rows()]
-    return numbers(("1.8B, 1T tokens, %", *(f"P = {n}" for n in STREAMS)), rows)
+    return numbers(("1.8B, 1T tokens, %", *map(_streams, STREAMS)), rows)
 
 
 def scores_html() -> str:
     """The published averages on code by size and streams."""
     table = scaling_data.scores().pivot("streams", index="size", values="value", maintain_order=True)
     rows = [(size, *(f"{value:.1f}" for value in values)) for size, *values in table.iter_rows()]
-    return numbers(("42B tokens, %", *(f"P = {n}" for n in STREAMS)), rows)
+    return numbers(("42B tokens, %", *map(_streams, STREAMS)), rows)
 
 
 def trained_html(rows: pl.DataFrame) -> str:
@@ -202,7 +211,9 @@ def parts_head(state: ScalingState) -> str:
     lengths = f"{_lengths(choice.inputs)} in, {_lengths(choice.outputs)} out"
     return (
         f'<p class="dim small">{evidence_mark("modelled")} {hint(_COST_HINT)} {choice.size}, batch {state.batch}, one '
-        f"generation: {lengths}. The prompt is read once, then each token is written in a pass of its own.</p>"
+        f"generation: {lengths}. The prompt is read once, then each token is written in a pass of its own. "
+        "Cache: keys and values of all streams; merging: the small network that weighs the streams; vocabulary: "
+        "embedding and head.</p>"
     )
 
 
@@ -210,5 +221,5 @@ def scores_basis() -> str:
     """Where the scores come from."""
     return (
         f'<p class="dim small">{evidence_mark("published")} tables 2 and 4 of the paper: averages of HumanEval(+) and '
-        "MBPP(+) over the size, and below one model trained for longer.</p>"
+        "MBPP(+) of models trained on 42B tokens of code, and scores of one model trained on 1T tokens.</p>"
     )
