@@ -1,7 +1,6 @@
 """What are P parallel streams worth? Losses by size and streams, the size of the same loss, the cost beside it."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import panel as pn
@@ -9,7 +8,7 @@ import panel_material_ui as pmui
 
 from apps import scaling_cost, scaling_data, scaling_state, scaling_text
 from apps.figures import beside, pane, part
-from apps.live import follow
+from apps.live import draw_soon, follow, meanwhile
 from apps.scaling_data import CORPORA, FORMS, MOST_STREAMS, SIZES, STREAMS
 from apps.scaling_figures import loss_figure, ratio_figure, score_figure, size_text
 from apps.scaling_state import GRID, ScalingState, scores_python
@@ -23,7 +22,7 @@ SENTENCE = (
     "One model reads the same tokens P times at once and merges what comes out. Which size is that worth, at what cost?"
 )
 COMMAND = "workbench reproduce parscale"
-SOON_S = 0.2  # what takes longer says that it is under way
+REST_S = 0.1  # a slider that stands still for so long has arrived
 _LAW = ["corpus", "form", "streams", "size"]
 _COST = ["corpus", "model", "priced", "devices", "input_tokens", "output_tokens"]
 _LOOK = """
@@ -52,6 +51,8 @@ class ScalingView:
     def __init__(self, state: ScalingState) -> None:
         self.state = state
         self.narrow: bool | None = None
+        self.trouble: Any = None  # why there is no fit
+        self._moved = 0
         self.answer, self.losses = _text(), pn.Column(_waiting(430), margin=0, **_WIDE)
         self.facts, self.constants, self.forms = beside(), _text(), pn.Column(_waiting(180), margin=0, **_WIDE)
         self.ratios, self.told = beside(), _text()
@@ -83,37 +84,47 @@ class ScalingView:
 
     async def _first(self) -> None:
         """What the page opens with; the ranking of the forms takes the longest and comes last."""
-        self.draw_trained()
-        await self._law_changed()
+        draw_soon(self.draw_trained)
+        await self._fit()
         await self._cost_changed()
-
-    async def _law_changed(self, *_: Any) -> None:
-        try:
-            await _meanwhile(self.state.prepare, self.losses)
-        except (NotConverged, ValueError) as error:
-            self.answer.object, self.facts.objects = "", []
-            self.losses.objects = [trouble(error)]
-            return
-        self.draw_law()
         await self._rank()
 
+    async def _law_changed(self, *_: Any) -> None:
+        self._moved += 1  # a slider that is dragged: its last place alone is drawn
+        moved = self._moved
+        await asyncio.sleep(REST_S)
+        if moved == self._moved:
+            await self._fit()
+            await self._rank()
+
+    async def _fit(self) -> None:
+        try:
+            await meanwhile(self.state.prepare, self.losses)
+        except (NotConverged, ValueError) as error:
+            self.trouble = trouble(error)
+        else:
+            self.trouble = None
+        draw_soon(self.draw_law)
+
     async def _rank(self) -> None:
-        ranked = await _meanwhile(lambda: scaling_data.ranking(self.state.corpus), self.forms)
-        table = markup(scaling_text.forms_html(self.state, ranked), NUMBERS, _LOOK)
-        self.forms.objects = [markup("<h3>Which law to believe</h3>", _LOOK), table]
+        await meanwhile(lambda: scaling_data.ranking(self.state.corpus), self.forms)
+        draw_soon(self.draw_forms)
 
     async def _cost_changed(self, *_: Any) -> None:
-        await _meanwhile(self.state.price, self.ratios)
-        self.draw_ratios()
-        self.draw_parts()
+        await meanwhile(self.state.price, self.ratios)
+        draw_soon(self.draw_ratios)
+        draw_soon(self.draw_parts)
 
     async def _parts_changed(self, *_: Any) -> None:
-        await _meanwhile(self.state.price, self.parts)
-        self.draw_parts()
+        await meanwhile(self.state.price, self.parts)
+        draw_soon(self.draw_parts)
 
     def draw_law(self) -> None:
-        """Losses, curves, the step to the size of the same loss, and the constants."""
+        """Losses, curves, the step to the size of the same loss, and the constants; or why there is no fit."""
         state = self.state
+        if self.trouble is not None:
+            self.answer.object, self.facts.objects, self.losses.objects = "", [], [self.trouble]
+            return
         self._renew()
         self.answer.object = scaling_text.answer(state)
         notes, table = scaling_text.basis(state), scaling_text.losses_html(state)
@@ -121,6 +132,12 @@ class ScalingView:
         self.constants.object = f"<h3>The fitted law</h3>{scaling_text.constants_html(state)}"
         if not self.facts.objects:
             self.facts.objects = [part(self.constants, least=340), part(self.forms, least=340)]
+
+    def draw_forms(self) -> None:
+        """The forms of law, the best first."""
+        ranked = scaling_data.ranking(self.state.corpus)
+        table = markup(scaling_text.forms_html(self.state, ranked), NUMBERS, _LOOK)
+        self.forms.objects = [markup("<h3>Which law to believe</h3>", _LOOK), table]
 
     def draw_ratios(self) -> None:
         """Memory and latency of parameters over those of streams, or why there is no such figure."""
@@ -172,17 +189,6 @@ class ScalingView:
 _WIDE: dict[str, Any] = {"sizing_mode": "stretch_width"}
 
 
-async def _meanwhile(work: Callable[[], Any], shown: Any) -> Any:
-    """The result of slow work, done in a thread; `shown` says that it is under way if it takes long."""
-    task = asyncio.create_task(asyncio.to_thread(work))
-    await asyncio.wait({task}, timeout=SOON_S)
-    shown.loading = not task.done()
-    try:
-        return await task
-    finally:
-        shown.loading = False
-
-
 def _text() -> pn.pane.HTML:
     return markup("", NUMBERS, _LOOK)
 
@@ -206,8 +212,11 @@ def _controls(state: ScalingState) -> list[Any]:
     """The bar on the left, bound to the state in both directions."""
     of, names = state.param, scaling_cost.devices()
     lengths = {"all four": 0} | {str(n): n for n in scaling_cost.LENGTHS}
-    streams = _slider(state, "streams", pmui.IntSlider(label="Streams P", start=1, end=MOST_STREAMS, margin=_INSET))
-    sizes = pmui.DiscreteSlider(label="Parameters N", options={size_text(n * 1e9): n for n in GRID}, margin=_INSET)
+    streams = pmui.IntSlider.from_param(
+        of.streams, label="Streams P", start=1, end=MOST_STREAMS, margin=_INSET, **_WIDE
+    )
+    grid = {size_text(n * 1e9): n for n in GRID}
+    size = pmui.DiscreteSlider.from_param(of.size, label="Parameters N", options=grid, margin=_INSET, **_WIDE)
     choose = pmui.Select.from_param
     law = [
         choose(of.corpus, label="Corpus", options={name: key for key, name in CORPORA.items()}, **_WIDE),
@@ -222,18 +231,10 @@ def _controls(state: ScalingState) -> list[Any]:
         choose(of.batch, label="Batch of the table, sequences", options=list(scaling_cost.BATCHES), **_WIDE),
     ]
     return [
-        group("Streams and size", streams, _slider(state, "size", sizes)),
+        group("Streams and size", streams, size),
         group("Law", *law),
         group("Cost", *cost, reset_button(state.reset)),
     ]
 
 
 _INSET = (10, 22)
-
-
-def _slider(state: ScalingState, name: str, slider: Any) -> Any:
-    """A slider that changes the state when it is let go: a fit a pixel is no use to anybody."""
-    slider.param.update(value=getattr(state, name), sizing_mode="stretch_width")
-    slider.param.watch(lambda event: state.param.update(**{name: event.new}), "value_throttled")
-    state.param.watch(lambda event: slider.param.update(value=event.new), name)
-    return slider

@@ -173,4 +173,4 @@ def scores_python() -> str:
 
 
 def _arguments(given: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={json.dumps(v) if isinstance(v, str) else v!r}" for name, v in given.items())
+    return ", ".join(f"{name}={json.dumps(v) if isinstance(v, str) else v}" for name, v in given.items())
