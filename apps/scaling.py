@@ -5,6 +5,8 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
+import polars as pl
+from bokeh.models import OpenURL, TapTool
 
 from apps import scaling_cost, scaling_data, scaling_state, scaling_text
 from apps.figures import beside, pane, part
@@ -69,7 +71,7 @@ class ScalingView:
     def page(self) -> pmui.Page:
         """The page around the view."""
         state, (law, ratio, parts) = self.state, (button for button, _ in self.copies)
-        scores, _ = copy_button(scores_python)
+        (scores, _), (trained, _) = copy_button(scores_python), copy_button(state.trained_python)
         main = [
             card(self.answer, self.losses, self.facts, title="What a stream is worth",
                  tools=[*downloads(state.loss_table, "parscale-losses"), law]),
@@ -78,7 +80,7 @@ class ScalingView:
             card(self.head, self.parts, title="Memory and latency by part",
                  tools=[*downloads(state.part_table, "parscale-parts"), parts]),
             card(_downstream(), title="Downstream", tools=[*downloads(scaling_data.scores, "parscale-scores"), scores]),
-            card(self.trained, title="Measured here"),
+            card(self.trained, title="Measured here", tools=[*downloads(self._trained, "parscale-trained"), trained]),
         ]  # fmt: skip
         return page("scaling", SENTENCE, _controls(state), main, narrow=self._narrow)
 
@@ -168,13 +170,21 @@ class ScalingView:
 
     def draw_trained(self) -> None:
         """The claims that a training run here has tested, in the signature style."""
-        rows = scaling_data.trained(self.state.source)
+        rows = self._trained()
         if not rows.height:
             self.trained.objects = [empty("No training run here yet", COMMAND)]
             return
-        figure = pn.pane.Bokeh(signature(rows, labels="above" if self.narrow else "left"), margin=0, **_WIDE)
+        drawn = signature(rows, labels="above" if self.narrow else "left")
+        drawn.select_one(TapTool).callback = OpenURL(url="claims?claim=@claim_id", same_tab=True)
         left = markup(f'<p class="dim small">{remainder(rows)}</p>')
-        self.trained.objects = [figure, left, markup(scaling_text.trained_html(rows), NUMBERS)]
+        self.trained.objects = [
+            pn.pane.Bokeh(drawn, margin=0, **_WIDE),
+            left,
+            markup(scaling_text.trained_html(rows), NUMBERS),
+        ]
+
+    def _trained(self) -> pl.DataFrame:
+        return scaling_data.trained(self.state.source)
 
     def _narrow(self, narrow: bool) -> None:
         if narrow != self.narrow:

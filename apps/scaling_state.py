@@ -166,6 +166,14 @@ class ScalingState(param.Parameterized):
             ]
         return "\n".join(lines)
 
+    def trained_python(self) -> str:
+        """The Python lines that give the claims which were tested by training here."""
+        return "\n".join([
+            "from workbench import store", "from workbench.scoreboard import scoreboard", "",
+            f'rows = scoreboard(store.open({self.source.written()}), ["{scaling_data.PAPER}"])',
+            f'print(rows.filter(rows["claim"].str.starts_with("{scaling_data.TRAINED}")))',
+        ])  # fmt: skip
+
 
 def scores_python() -> str:
     """The Python lines that give the published scores."""

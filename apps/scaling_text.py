@@ -87,7 +87,7 @@ def losses_html(state: ScalingState) -> str:
         found = dict(published.filter(size=row["size"]).select("streams", "loss").iter_rows())
         law = f"{row['loss']:.4f}", f"{row['lo']:.3f} to {row['hi']:.3f}"
         rows.append((row["size"], *(f"{found[streams]:.4f}" for streams in STREAMS), *law))
-    heads = ("model", *(f"– {_streams(n)}" for n in STREAMS), f"○ law, P = {state.streams}", "90 % interval")
+    heads = ("model", *(f"–\u00a0{_streams(n)}" for n in STREAMS), f"○ law, P = {state.streams}", "90 % interval")
     return numbers(heads, rows)
 
 
@@ -201,6 +201,7 @@ def trained_html(rows: pl.DataFrame) -> str:
 
 def _claim(row: dict[str, Any]) -> tuple[str, ...]:
     link = f'<a href="claims?claim={html.escape(row["claim_id"], quote=True)}">{html.escape(row["statement"])}</a>'
+    link = f'<div style="min-width:13rem">{link}</div>'
     here = f"{display.EVIDENCE[row['evidence']]} {html.escape(ours(row))}"
     return link, html.escape(row["published_text"]), here, display.verdict_chip(row["verdict"])
 

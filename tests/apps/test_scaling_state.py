@@ -146,6 +146,7 @@ def test_the_copied_python_gives_the_numbers_of_the_page(state):
     state.param.update(model="4.4B")
     assert ran(state.ratio_python())[0][0].height == 48
     assert ran(scores_python())[0][0].height == 48
+    assert ran(state.trained_python())[0][0].is_empty()
 
 
 def test_a_reset_shows_what_the_page_opens_with(state):
