@@ -175,7 +175,8 @@ class ScalingView:
             self.trained.objects = [empty("No training run here yet", COMMAND)]
             return
         drawn = signature(rows, labels="above" if self.narrow else "left")
-        drawn.select_one(TapTool).callback = OpenURL(url="claims?claim=@claim_id", same_tab=True)
+        tap, where = drawn.select_one(TapTool), OpenURL(url="claims?claim=@claim_id", same_tab=True)
+        tap.update(renderers=[drawn.select_one({"name": "marks"})], callback=where)
         left = markup(f'<p class="dim small">{remainder(rows)}</p>')
         self.trained.objects = [
             pn.pane.Bokeh(drawn, margin=0, **_WIDE),

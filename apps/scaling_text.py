@@ -63,7 +63,7 @@ def _beyond(state: ScalingState) -> str:
         return ""
     return (
         '<p class="beyond">Extrapolated: no loss is published beyond 8 streams. The interval takes the form of the law '
-        "for true there; other forms differ by more.</p>"
+        "for true there: choose another form to see how far it moves.</p>"
     )
 
 
@@ -87,7 +87,7 @@ def losses_html(state: ScalingState) -> str:
         found = dict(published.filter(size=row["size"]).select("streams", "loss").iter_rows())
         law = f"{row['loss']:.4f}", f"{row['lo']:.3f} to {row['hi']:.3f}"
         rows.append((row["size"], *(f"{found[streams]:.4f}" for streams in STREAMS), *law))
-    heads = ("model", *(f"–\u00a0{_streams(n)}" for n in STREAMS), f"○ law, P = {state.streams}", "90 % interval")
+    heads = ("model", *(f"–\u2060\u00a0{_streams(n)}" for n in STREAMS), f"○ law, P = {state.streams}", "90 % interval")
     return numbers(heads, rows)
 
 

@@ -62,7 +62,8 @@ table.numbers{{width:100%;font-size:14px}}
 .numbers th,.numbers td{{padding:.35rem .9rem .35rem 0;border-bottom:1px solid {LINE};white-space:nowrap}}
 .numbers td.word{{white-space:normal;min-width:4.5rem}}
 .numbers .n{{text-align:right}}
-.numbers th.n{{white-space:normal;vertical-align:bottom}}
+.numbers th{{vertical-align:bottom}}
+.numbers th.n{{white-space:normal}}
 .numbers tr.chosen td{{background:#EAF2F8}}
 """
 
