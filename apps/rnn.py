@@ -3,11 +3,11 @@
 import html
 from typing import Any
 
-import panel as pn
 import panel_material_ui as pmui
 
 from apps import rnn_data, rnn_lab, rnn_state
 from apps.curves import short_id
+from apps.figures import beside, pane
 from apps.live import follow
 from apps.rnn_data import CELLS, Chain
 from apps.rnn_figures import chain_figure, factor_text, residual_figure, sweep_figure
@@ -16,23 +16,19 @@ from apps.rnn_state import RnnState
 from apps.rnn_try import Lab
 from apps.shell import card, copy_button, downloads, empty, group, markup, page, reset_button, sync_url, trouble
 from apps.source import Source
-from apps.style import LINE, evidence_mark, runs_link
+from apps.style import NUMBERS, evidence_mark, numbers, runs_link
 from workbench import display
 
 SENTENCE = (
     "All steps of a recurrence at once, by Newton and parallel scans: what part of the published speed-up is that?"
 )
 COMMAND = "workbench reproduce pararnn"
-BESIDE = {"flex": "1 1 min(400px, 100%)", "min-width": "0"}
-_LOOK = f"""
-h3{{font-size:15px;margin:0;font-weight:650}}
-.two{{display:grid;grid-template-columns:max-content 1fr;gap:0 28px;margin:.35rem 0 .2rem}}
-.two strong{{display:block;font-size:1.55rem;line-height:1.2;font-weight:650}}
-.two span{{font-size:13px}}
-table.links{{width:100%;font-size:14px}}
-.links th,.links td{{padding:.35rem .9rem .35rem 0;border-bottom:1px solid {LINE};white-space:nowrap}}
-.links td.word{{white-space:normal;min-width:11rem}}
-.links .n{{text-align:right}}
+_LOOK = """
+h3{font-size:15px;margin:0;font-weight:650}
+.two{display:grid;grid-template-columns:max-content 1fr;gap:0 28px;margin:.35rem 0 .2rem}
+.two strong{display:block;font-size:1.55rem;line-height:1.2;font-weight:650}
+.two span{font-size:13px}
+.numbers td.word:nth-child(3){min-width:11rem}
 """
 
 
@@ -54,8 +50,8 @@ class RnnView:
 
     def __init__(self, state: RnnState, lab: LabState) -> None:
         self.state = state
-        self.head, self.told = markup("", _LOOK), markup("", _LOOK)
-        self.chains, self.residuals, self.sweep = (_beside() for _ in range(3))
+        self.head, self.told = markup("", _LOOK), markup("", NUMBERS, _LOOK)
+        self.chains, self.residuals, self.sweep = (beside() for _ in range(3))
         self.controls = _controls(state)
         self.lab = Lab(lab)
         self.copy, self._renew_copy = copy_button(state.python)
@@ -85,7 +81,7 @@ class RnnView:
         self.draw_residuals()
         frame, run_id = self.state.sweep()
         if frame.height:
-            self.sweep.objects = [_pane(sweep_figure(frame)), markup(_sweep_note(run_id))]
+            self.sweep.objects = [pane(sweep_figure(frame)), markup(_sweep_note(run_id))]
         else:
             self.sweep.objects = [empty("No run has swept λ yet", COMMAND)]
 
@@ -100,7 +96,7 @@ class RnnView:
         published = rnn_data.published(self.state.source)
         self.head.object = _reading()
         self.chains.objects = [
-            _pane(chain_figure(chain, published.get(chain.cell)), markup(_block(chain), _LOOK)) for chain in chains
+            pane(chain_figure(chain, published.get(chain.cell)), markup(_block(chain), _LOOK)) for chain in chains
         ]
         where = self._where(run_id) if run_id else _machine(told)
         self.told.object = _numbers(chains) + f'<p class="dim small">{evidence_mark("measured")} {where}</p>'
@@ -116,7 +112,7 @@ class RnnView:
         else:
             cells = dict.fromkeys(curve.cell for curve in drawn)
             figures = [residual_figure(self.state, c, [curve for curve in drawn if curve.cell == c]) for c in cells]
-            self.residuals.objects = [*map(_pane, figures), markup(_residual_note(self.state.curve_run()))]
+            self.residuals.objects = [*map(pane, figures), markup(_residual_note(self.state.curve_run()))]
 
     def _where(self, run_id: str) -> str:
         row = self.state.source.runs().filter(run_id=run_id).row(0, named=True)
@@ -126,15 +122,6 @@ class RnnView:
 
 _NO_CURVE = '<p class="dim" style="padding:2rem 0">No curve passes these filters.</p>'
 _TURNS = "The ways take turns; a factor is the ratio of medians, its range that of the single turns."
-
-
-def _beside() -> pn.FlexBox:
-    return pn.FlexBox(sizing_mode="stretch_width", margin=0, gap="12px")
-
-
-def _pane(figure: Any, *above: Any) -> pn.Column:
-    pane = pn.pane.Bokeh(figure, sizing_mode="stretch_width", margin=0)
-    return pn.Column(*above, pane, sizing_mode="stretch_width", margin=0, styles=BESIDE)
 
 
 def _run_link(run_id: str) -> str:
@@ -171,19 +158,17 @@ def _times(ratio: float | None) -> str:
 
 def _numbers(chains: list[Chain]) -> str:
     """The table below the figures: a row a step."""
-    body = ""
+    rows = []
     for chain in chains:
         for at, link in enumerate(chain.links()):
             first = CELLS.get(chain.cell, html.escape(chain.cell)) if at == 0 else ""
             milliseconds = (f"{display.number(t * 1e3)} ms" for t in (link.before, link.after))
-            cells = (*milliseconds, factor_text(link.factor), f"{display.number(link.lo)} … {display.number(link.hi)}")
-            body += f"<tr><td>{first}</td><td>{link.kind}</td><td class='word'>{html.escape(link.name)}</td>"
-            body += "".join(f'<td class="n">{cell}</td>' for cell in cells) + "</tr>"
-    head = "".join(f"<th{' class=n' if n else ''}>{name}</th>" for name, n in _HEADS)
-    return f'<div class="wide"><table class="links"><tr>{head}</tr>{body}</table></div>'
+            over = f"{display.number(link.lo)} … {display.number(link.hi)}"
+            rows.append((first, link.kind, html.escape(link.name), *milliseconds, factor_text(link.factor), over))
+    return numbers(_HEADS, rows, words=3)
 
 
-_HEADS = (("cell", 0), ("what", 0), ("to", 0), ("before", 1), ("after", 1), ("factor", 1), ("over the turns", 1))
+_HEADS = ("cell", "what", "to", "before", "after", "factor", "over the turns")
 
 
 def _machine(told: dict[str, Any]) -> str:

@@ -4,19 +4,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from bokeh.core.properties import value
-from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, Legend, LegendItem, Span
-from bokeh.palettes import Viridis256
-from bokeh.plotting import figure
+from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, LegendItem, Span
 
+from apps.figures import GREY, INK, TEXT_FONT, add_legend, axes, shade
 from apps.rnn_data import CELLS, WAYS, Chain, Link, Residual, solvers
 from apps.rnn_lab import Answer
 from apps.rnn_state import RnnState
-from apps.style import FONT
 from workbench import display
 
-_FONT = value(FONT)  # bokeh takes a bare string with a space in it for a column
-INK, GREY, RULE = "#1A1A1A", "#6B6B6B", "#ECECEC"
 # Dispatch and fusion are the baseline's doing, so they are grey; what the algorithm does stands out, a loss too.
 _COLOUR = {"dispatch": "#8E8E8E", "fusion": "#C0C4CB"}
 FLOOR = {"float32": 1e-5, "float64": 1e-10}  # what the study counts as machine precision
@@ -41,7 +36,7 @@ def chain_figure(chain: Chain, published: float | None) -> Any:
     links = chain.links()
     ends = [1.0, *(end for link in links for end in (link.start, link.end)), *([published] if published else [])]
     lo, hi = min(ends) / 2.2, max(ends) * 2.6
-    fig = _frame(
+    fig = axes(
         f"times as fast as {_first(chain)}",
         height=62 * len(links) + 96,
         x_range=(lo, hi),
@@ -56,7 +51,7 @@ def chain_figure(chain: Chain, published: float | None) -> Any:
     fig.line([1, 1], [-0.4, len(links) - 0.4], line_color=INK, line_width=1)
     if published:
         fig.line([published] * 2, [-0.45, len(links) - 0.4], line_color=INK, line_dash=[6, 4], line_width=1.6)
-        words = {"text_font": _FONT, "text_font_size": "12px", "text_baseline": "middle", "text_align": "right"}
+        words = {"text_font": TEXT_FONT, "text_font_size": "12px", "text_baseline": "middle", "text_align": "right"}
         fig.text(
             [published], [-0.62], [f"published {display.number(published)}×, A100"], text_color=INK, x_offset=6, **words
         )
@@ -89,7 +84,7 @@ def _bar(fig: Any, at: int, link: Link) -> None:
     point = fig.scatter("end", "y", source=source, size=10, fill_color=ink, line_color="#FFFFFF", line_width=1.5)
     if at:  # where the last one ended
         fig.line([link.start] * 2, [at - 0.88, y], line_color="#B9BEC6", line_width=1)
-    words = {"text_font": _FONT, "text_font_size": "13px", "text_baseline": "middle", "y": [at - 0.24],
+    words = {"text_font": TEXT_FONT, "text_font_size": "13px", "text_baseline": "middle", "y": [at - 0.24],
              "background_fill_color": "#FFFFFF"}  # fmt: skip
     fig.text(x=[1.0], text=[f"{link.kind}  {factor_text(link.factor)}"], text_color=ink, text_font_style="bold",
              x_offset=6, **words)  # fmt: skip
@@ -101,13 +96,13 @@ def residual_figure(state: RnnState, cell: str, curves: list[Residual]) -> Any:
     """The residual by iteration of one cell: colour is the length, dash and marker are the solver."""
     lengths = sorted({curve.length for curve in state.curves()})
     kinds = sorted({curve.solver for curve in state.curves()}, key=lambda name: (name.split(", ")[::-1], name))
-    fig = _frame("iteration", height=330, y_axis_type="log", x_axis_type="linear", y_axis_label="largest residual")
+    fig = axes("iteration", height=330, y_axis_type="log", x_axis_type="linear", y_axis_label="largest residual")
     fig.title = CELLS.get(cell, cell)
     drawn: dict[str, list[Any]] = {}  # what a line of the legend shows and hides
     for curve in curves:
         frame = state.history(curve)
         y = frame["value"].to_numpy()
-        look = {"color": _shade(lengths.index(curve.length), len(lengths))}
+        look = {"color": shade(lengths.index(curve.length), len(lengths))}
         kind = kinds.index(curve.solver)
         source = ColumnDataSource({"x": frame["x"].to_numpy(), "y": np.where(y > 0, y, np.nan)})
         line = fig.line("x", "y", source=source, line_width=2, line_dash=_DASHES[kind % 5], **look)
@@ -121,13 +116,13 @@ def residual_figure(state: RnnState, cell: str, curves: list[Residual]) -> Any:
         fig.add_layout(
             Span(location=FLOOR[dtype], dimension="width", line_color=GREY, line_dash="dashed", line_width=1)
         )
-    _legend(fig, [LegendItem(label=label, renderers=lines) for label, lines in drawn.items()])
+    add_legend(fig, [LegendItem(label=label, renderers=lines) for label, lines in drawn.items()])
     return fig
 
 
 def answer_figure(answer: Answer) -> Any:
     """The residual after each iteration of one solve in the lab."""
-    fig = _frame("iteration", height=300, x_axis_type="linear", y_axis_type="log", y_axis_label="largest residual")
+    fig = axes("iteration", height=300, x_axis_type="linear", y_axis_type="log", y_axis_label="largest residual")
     y = np.where((answer.history > 0) & np.isfinite(answer.history), answer.history, np.nan)
     shade = display.PALETTE["measured" if answer.converged else "contradiction"]
     source = ColumnDataSource({"x": np.arange(y.size), "y": y})
@@ -142,7 +137,7 @@ def sweep_figure(frame: pl.DataFrame) -> Any:
     named = solvers(frame)
     finite = [v for name in named for v in frame[name].drop_nulls().to_list() if np.isfinite(v) and v > 0]
     top = 2.0 * max(finite, default=10.0)
-    fig = _frame("largest Lyapunov exponent λ, 1/step", height=360, x_axis_type="linear", y_axis_type="log",
+    fig = axes("largest Lyapunov exponent λ, 1/step", height=360, x_axis_type="linear", y_axis_type="log",
                  y_axis_label="iterations", y_range=(0.7, top * 1.4))  # fmt: skip
     fig.add_layout(Span(location=0, dimension="height", line_color=INK, line_dash="dashed", line_width=1.4))
     items = []
@@ -159,34 +154,5 @@ def sweep_figure(frame: pl.DataFrame) -> Any:
         tips = [("solver", name), ("λ", "@x{0.000}"), ("iterations", "@y{0}")]
         fig.add_tools(HoverTool(renderers=[dots], tooltips=tips, visible=False))
         items.append(LegendItem(label=name, renderers=[line, dots]))
-    _legend(fig, items)
+    add_legend(fig, items)
     return fig
-
-
-def _frame(x_label: str, height: int, **params: Any) -> Any:
-    params = {"x_axis_type": "log", "tools": "box_zoom,pan,reset,save", "active_drag": None} | params
-    look: dict[str, Any] = {"sizing_mode": "stretch_width", "outline_line_color": None}
-    fig: Any = figure(x_axis_label=x_label, height=height, **look, **params)
-    fig.toolbar.logo, fig.toolbar.autohide = None, True
-    fig.grid.grid_line_color = RULE
-    fig.axis.axis_line_color, fig.axis.major_tick_line_color, fig.axis.minor_tick_line_color = "#B9BEC6", None, None
-    fig.axis.axis_label_text_font_style, fig.axis.axis_label_text_color = "normal", GREY
-    # Said here, because what is drawn after the page has come gets no theme.
-    fig.axis.axis_label_text_font = fig.axis.major_label_text_font = fig.title.text_font = FONT
-    fig.axis.axis_label_text_font_size, fig.axis.major_label_text_font_size = "12px", "11.5px"
-    fig.axis.major_label_text_color, fig.title.text_color, fig.title.text_font_size = "#4A4A4A", INK, "14px"
-    fig.min_border_right = 14
-    return fig
-
-
-def _legend(fig: Any, items: list[LegendItem]) -> None:
-    look: dict[str, Any] = {"label_text_font": FONT, "label_text_font_size": "12px", "label_text_color": INK}
-    look |= {"margin": 0, "padding": 2, "spacing": 0}
-    legend = Legend(items=items, border_line_color=None, click_policy="hide", **look)
-    legend.ncols = min(len(items), 2) or 1
-    fig.add_layout(legend, "below")
-
-
-def _shade(at: int, n: int) -> str:
-    """A colour of the sequential map, without its palest end."""
-    return Viridis256[round(205 * at / max(n - 1, 1))]

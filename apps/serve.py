@@ -7,20 +7,20 @@ from typing import Any
 
 import panel as pn
 
-from apps import claims, rnn, runs, scoreboard
+from apps import claims, rnn, runs, scaling, scoreboard
 from apps.shell import PAGES
 from apps.source import Source
 from workbench import store as stores
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 SYNC_EVERY_S = 10.0
-TITLES = {"/": PAGES["./"], "/claims": PAGES["claims"], "/rnn": PAGES["rnn"], "/runs": PAGES["runs"]}
+TITLES = {"/": PAGES["./"]} | {f"/{url}": name for url, name in PAGES.items() if url != "./"}
 
 
 def applications(path: str | Path | None = None) -> dict[str, Callable[[], Any]]:
     """The pages by URL; each is made anew for a session, over one source for all of them."""
     source = Source(path)
-    pages = {"/": scoreboard, "/claims": claims, "/rnn": rnn, "/runs": runs}
+    pages = {"/": scoreboard, "/claims": claims, "/rnn": rnn, "/scaling": scaling, "/runs": runs}
     # Panel calls plain functions and nothing else
     return {url: (lambda create=module.create: create(source)) for url, module in pages.items()}
 

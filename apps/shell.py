@@ -19,10 +19,11 @@ PAGES = {
     "./": "Scoreboard",
     "claims": "Is it what the paper said?",
     "rnn": "When does parallel-in-time pay?",
+    "scaling": "What are P parallel streams worth?",
     "runs": "Runs",
 }
-METHODS = {"pararnn": "rnn"}  # the page of a paper's method
-_SHORT = {"rnn": "Parallel RNNs"}  # what the navigation calls a page
+METHODS = {"pararnn": "rnn", "parscale": "scaling"}  # the page of a paper's method
+_SHORT = {"rnn": "Parallel RNNs", "scaling": "Scaling"}  # what the navigation calls a page
 _BAR = {
     "backgroundColor": "#FFFFFF", "color": INK, "boxShadow": "none", "borderBottom": f"1px solid {LINE}",
     "& .title, & a, & h1, & h3, & h5, & .MuiTypography-root": {"color": f"{INK} !important", "fontSize": "1.1rem"},

@@ -2,6 +2,7 @@
 
 import html
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -26,6 +27,9 @@ pre{{padding:.7rem .9rem;overflow-x:auto;margin:.4rem 0;white-space:pre}}
 .wide{{overflow-x:auto}}
 table{{border-collapse:collapse;font-variant-numeric:tabular-nums}}
 th{{text-align:left;font-weight:600;color:{DIM};font-size:13px}}
+.hint{{display:inline-block;width:1.25em;height:1.25em;line-height:1.25em;text-align:center;border-radius:50%;cursor:help;
+ background:#EEF0F3;color:{DIM};font-size:11px;font-weight:600;vertical-align:middle}}
+.hint:focus-visible{{outline:2px solid {ACCENT};outline-offset:1px}}
 dl{{display:grid;grid-template-columns:8.2rem 1fr;gap:.35rem .9rem;margin:.5rem 0}}
 dt{{color:{DIM}}}dd{{margin:0;overflow-wrap:anywhere}}
 """
@@ -51,6 +55,16 @@ table.matrix{{width:100%}}
 @media(max-width:600px){{.matrix .name{{min-width:9rem}}.matrix th,.matrix td{{padding:.4rem .35rem}}}}
 .matrix .title{{color:{DIM};font-size:13px;display:block;line-height:1.4}}
 .matrix .none{{color:#C4C7CC}}
+"""
+
+NUMBERS = f"""
+table.numbers{{width:100%;font-size:14px}}
+.numbers th,.numbers td{{padding:.35rem .9rem .35rem 0;border-bottom:1px solid {LINE};white-space:nowrap}}
+.numbers td.word{{white-space:normal;min-width:4.5rem}}
+.numbers .n{{text-align:right}}
+.numbers th{{vertical-align:bottom}}
+.numbers th.n{{white-space:normal}}
+.numbers tr.chosen td{{background:#EAF2F8}}
 """
 
 TILES = f"""
@@ -104,3 +118,23 @@ def evidence_mark(evidence: str) -> str:
 def definitions(facts: dict[str, Any]) -> str:
     """A list of names and values; values are HTML already, and empty ones are left out."""
     return "<dl>" + "".join(f"<dt>{html.escape(k)}</dt><dd>{v}</dd>" for k, v in facts.items() if v) + "</dl>"
+
+
+def numbers(heads: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1, chosen: int | None = None) -> str:
+    """A table of HTML cells, of which the first `words` columns are text and the others numbers.
+
+    The row number `chosen` stands out.
+    """
+    kinds = ["word" if at < words else "n" for at in range(len(heads))]
+    body = ""
+    for at, row in enumerate(rows):
+        cells = "".join(f'<td class="{kind}">{cell}</td>' for kind, cell in zip(kinds, row, strict=True))
+        body += f"<tr{' class=chosen' if at == chosen else ''}>{cells}</tr>"
+    head = "".join(f'<th class="{kind}" scope="col">{name}</th>' for kind, name in zip(kinds, heads, strict=True))
+    return f'<div class="wide"><table class="numbers"><tr>{head}</tr>{body}</table></div>'
+
+
+def hint(text: str) -> str:
+    """A `?` that explains on hover, and to a screen reader, the word before it."""
+    said = html.escape(text, quote=True)
+    return f'<span class="hint" tabindex="0" role="note" title="{said}" aria-label="{said}">?</span>'

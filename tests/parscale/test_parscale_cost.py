@@ -72,6 +72,16 @@ def test_losses_are_those_published_unless_given():
     assert pile.memory_ratio > pile.latency_ratio > 1
 
 
+def test_output_lengths_may_differ_from_those_of_the_input():
+    both = _cost.equal_loss_ratio(lengths=(64,), output_lengths=(512,))
+    assert _cost.equal_loss_ratio(lengths=(64, 512)).latency_ratio != both.latency_ratio
+    wide, base = (_cost.cost("1.6B", streams, 1, 64, 512) for streams in (8, 1))
+    assert both.streams_s == pytest.approx(wide.latency_s - base.latency_s)
+    assert _cost.equal_loss_ratio(lengths=(64,), output_lengths=(64,)).memory_ratio == pytest.approx(
+        _cost.equal_loss_ratio(lengths=(64,)).memory_ratio
+    )
+
+
 def test_both_roofs_are_needed():
     """By operations alone streams are slower from the start; by bytes alone they stay ahead at batch 8."""
     fast = dataclasses.replace(hardware.device("A100-80GB"), memory_bandwidth_bytes_per_s=1e30)

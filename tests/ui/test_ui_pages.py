@@ -18,14 +18,16 @@ NAMELESS = """() => {
   walk(document)
   return found
 }"""
-PAGES = {"scoreboard": "/", "claims": "/claims", "rnn": "/rnn", "runs": "/runs"}
+PAGES = {"scoreboard": "/", "claims": "/claims", "rnn": "/rnn", "scaling": "/scaling", "runs": "/runs"}
 TITLES = {
     "scoreboard": "Scoreboard",
     "claims": "Is it what the paper said?",
     "rnn": "When does parallel-in-time pay?",
+    "scaling": "What are P parallel streams worth?",
     "runs": "Runs",
 }
-LINKS = TITLES | {"rnn": "Parallel RNNs"}
+LINKS = TITLES | {"rnn": "Parallel RNNs", "scaling": "Scaling"}
+FILLS = {"rnn": "workbench reproduce pararnn", "scaling": "workbench reproduce parscale"}
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
@@ -49,14 +51,14 @@ def test_each_page_comes_and_fits(open_page, url, screenshot, name, size):
 @pytest.mark.parametrize("name", PAGES)
 def test_an_empty_store_names_the_command_that_fills_it(open_page, empty_url, screenshot, name):
     page = open_page(empty_url + PAGES[name])
-    command = "workbench reproduce pararnn" if name == "rnn" else "workbench reproduce"
+    command = FILLS.get(name, "workbench reproduce")
     expect(page.get_by_text(command, exact=True).first).to_be_visible()
     screenshot(page, f"{name}-empty")
 
 
 def test_the_navigation_leads_to_each_page_and_marks_where_one_is(open_page, url):
     page = open_page(url)
-    for name in ("runs", "rnn", "claims"):
+    for name in ("runs", "rnn", "scaling", "claims"):
         page.get_by_role("navigation").get_by_role("link", name=LINKS[name], exact=True).click()
         expect(page.locator("h1")).to_have_text(TITLES[name])
         expect(page.locator("nav a[aria-current=page]")).to_have_text(LINKS[name])

@@ -185,13 +185,15 @@ def equal_loss_ratio(
     corpus: str = "stack",
     loss: float | None = None,
     lengths: tuple[int, ...] = LENGTHS,
+    output_lengths: tuple[int, ...] | None = None,
     **settings: Any,
 ) -> EqualLoss:
     """Streams beside parameters at equal loss: the "up to 22x less memory, 6x less latency" of the abstract.
 
     The wider model with one stream that reaches the same loss lies between two published sizes; its memory and latency
     are interpolated linearly in the loss. The losses are those published for `corpus`, "stack" or "pile"; `loss`
-    replaces that of the streams. Means over all pairs of `lengths`; `settings` go to `cost`. `batch` may be an array.
+    replaces that of the streams. Means over all pairs of an input length of `lengths` and an output length of
+    `output_lengths`, the same ones if left out; `settings` go to `cost`. `batch` may be an array.
 
     Raises ValueError for streams < 2, a size that is not in SIZES, another corpus, and a loss that is not published, or
     not between that of `size` and that of the largest with one stream.
@@ -205,7 +207,8 @@ def equal_loss_ratio(
     if loss is None or not line["4.4B"] <= loss < line[size]:
         between = f"at least {line['4.4B']} and below {line[size]}, that of {size} with one stream"
         raise ValueError(f"loss: {loss!r}, must be {between}")
-    means = lambda size, streams: _means(size, streams, batch, lengths, settings)
+    pairs = np.meshgrid(lengths, lengths if output_lengths is None else output_lengths)
+    means = lambda size, streams: _means(size, streams, batch, pairs, settings)
     steps = itertools.pairwise(line.items())
     near, above, far, below = next((a, x, b, y) for (a, x), (b, y) in steps if x >= loss >= y)
     share = (above - loss) / (above - below)
@@ -242,10 +245,9 @@ def _losses(corpus: str) -> dict[tuple[int, int], float]:
     return {(count, streams): loss for count, streams, loss in rows}
 
 
-def _means(size: str, streams: int, batch: ArrayLike, lengths: tuple[int, ...], settings: dict[str, Any]) -> list[Any]:
+def _means(size: str, streams: int, batch: ArrayLike, pairs: Any, settings: dict[str, Any]) -> list[Any]:
     """Mean bytes and mean seconds over the pairs of lengths."""
-    read, written = np.meshgrid(lengths, lengths)
-    found = cost(size, streams, np.asarray(batch)[..., None, None], read, written, **settings)
+    found = cost(size, streams, np.asarray(batch)[..., None, None], *pairs, **settings)
     return [total.mean((-2, -1)) for total in (found.memory_bytes, found.latency_s)]
 
 
