@@ -23,7 +23,7 @@ from workbench.signature import remainder, signature
 SENTENCE = (
     "One model reads the same tokens P times at once and merges what comes out. Which size is that worth, at what cost?"
 )
-COMMAND = "workbench reproduce parscale"
+COMMAND = "workbench reproduce parscale --preset full"
 REST_S = 0.1  # a slider that stands still for so long has arrived
 _LAW = ["corpus", "form", "streams", "size"]
 _COST = ["corpus", "model", "priced", "devices", "input_tokens", "output_tokens"]

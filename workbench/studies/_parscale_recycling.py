@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from workbench import data, lm
-from workbench.studies._parscale_training import Arm, interval, order, train
-from workbench.study import Outcome, slugify
+from workbench.studies._parscale_training import Arm, interval, judge, order, train
+from workbench.study import Outcome
 
 MODEL = "smollm2-135m"
 ARMS = {"prefix": Arm(freeze=True), "P = 2": Arm(2, freeze=True)}
@@ -25,7 +25,7 @@ class Budget:
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
     batch: int = 2
     length: int = 64
-    steps: int = 20
+    steps: int = 15
     prefix_tokens: int = 48
     windows: int = 32
     rate: float = 1e-2
@@ -48,8 +48,7 @@ def run(budget: Budget, log: Any, tell: Callable[[str], None]) -> dict[str, Outc
         title = f"{MODEL}, {name}"
         run = train(begin, stream, budget.steps, budget.rate, budget.seeds, log, title)
         starts[name] = np.asarray([float(lm.evaluate(begin(seed), held).loss) for seed in budget.seeds])
-        losses[name] = np.asarray([float(lm.evaluate(run.model(seed), held).loss) for seed in budget.seeds])
-        log.log(**{f"held-out/{slugify(title)}/{s}": x for s, x in zip(budget.seeds, losses[name], strict=True)})
+        losses[name] = judge(run, held, log, title)
         tell(title)
     told: dict[str, Any] = {"tokens a seed": budget.batch * budget.length * budget.steps, "loss, frozen": frozen}
     told |= {f"loss, {name}": interval(values) for name, values in losses.items()}

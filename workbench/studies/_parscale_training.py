@@ -54,7 +54,6 @@ ARMS = {
     "P = 2": Arm(2),
     "P = 4": Arm(4),
     "P = 2, mean": Arm(2, aggregation="mean"),
-    "P = 2, noise": Arm(2, prefix="noise"),
     "prefix, frozen": Arm(freeze=True, rate=3e-2),
     "P = 2, frozen": Arm(2, freeze=True, rate=3e-2),
 }
@@ -72,8 +71,8 @@ class Budget:
     kv_heads: int = 2
     batch: int = 16
     length: int = 64
-    first: int = 1500
-    second: int = 500
+    first: int = 1200
+    second: int = 350
     prefix_tokens: int = 14
     windows: int = 3200
 
@@ -115,9 +114,11 @@ def run(budget: Budget, log: Any, tell: Callable[[str], None]) -> Found:
             base.model(seed), budget.prompts(seed), jax.random.fold_in(jax.random.key(seed), arm.streams)
         )
         runs[name] = train(begin, later, budget.second * arm.longer, arm.rate, budget.seeds, log, name)
-        losses[name] = judge(runs[name], held, log, name)
         if arm.streams > 1:
             apart[name] = [parscale.residuals(runs[name].model(seed), held) for seed in budget.seeds]
+            losses[name] = kept(log, name, budget.seeds, [each.merged for each in apart[name]])
+        else:
+            losses[name] = judge(runs[name], held, log, name)
         tell(name)
     wide = first_stage(budget, budget.wider, log)
     name = f"P = 1, {budget.wider} channels"
@@ -163,9 +164,13 @@ def _train(
 
 def judge(run: lm.Training, held: list[lm.Batch], log: Any, name: str) -> np.ndarray:
     """The held-out loss of each seed's model."""
-    losses = np.asarray([float(lm.evaluate(run.model(seed), held).loss) for seed in run.seeds])
-    log.log(**{f"held-out/{slugify(name)}/{seed}": loss for seed, loss in zip(run.seeds, losses, strict=True)})
-    return losses
+    return kept(log, name, run.seeds, [float(lm.evaluate(run.model(seed), held).loss) for seed in run.seeds])
+
+
+def kept(log: Any, name: str, seeds: tuple[int, ...], losses: list[float]) -> np.ndarray:
+    """Held-out losses, one a seed, after they have been logged."""
+    log.log(**{f"held-out/{slugify(name)}/{seed}": loss for seed, loss in zip(seeds, losses, strict=True)})
+    return np.asarray(losses)
 
 
 def ensembles(models: list[lm.Model], held: list[lm.Batch]) -> dict[str, list[parscale.Residuals]]:
