@@ -147,7 +147,7 @@ judged = log.sql(
     """
 )
 ARMS = (
-    "P = 1, twice the steps", "P = 1, 80 channels", "P = 4", "P = 2", "P = 2, mean", "prefix",
+    "P = 1, twice the steps", "wider", "P = 4", "P = 2", "P = 2, mean", "prefix",
 )  # fmt: skip
 by_arm = {arm: group["loss"].to_numpy() for (arm,), group in judged.group_by(["arm"], maintain_order=True)}
 gains = {arm: mean_interval(100 * (1 - by_arm[slugify(arm)] / by_arm["p-1"])) for arm in ARMS if slugify(arm) in by_arm}

@@ -87,7 +87,7 @@ def test_a_small_experiment_goes_through_and_resumes(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "ARMS", arms)
     told, log = [], Log(tmp_path)
     first = training.run(SMALL, log, told.append)
-    assert len(told) == len(arms) + 3
+    assert len(told) == len(arms) + 5
     assert first.losses.keys() == arms.keys() | {"wider", "before the second stage"}
     assert all(np.isfinite(losses).all() and losses.shape == (2,) for losses in first.losses.values())
     assert (first.losses["P = 1"] < first.losses["before the second stage"]).all()

@@ -7,7 +7,8 @@ that no arm has seen.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ import numpy as np
 from jaxtyping import Array
 
 from workbench import data, lm, parscale
+from workbench.studies._jobs import compute
 from workbench.study import Outcome, mean_interval, slugify
 
 EVERY = 50  # optimiser steps between two points that are logged
@@ -57,6 +59,7 @@ ARMS = {
     "prefix, frozen": Arm(freeze=True, rate=3e-2),
     "P = 2, frozen": Arm(2, freeze=True, rate=3e-2),
 }
+PARTS = len(ARMS) + 5  # that tell when they are done: two first stages, the arms, a wider model, two ensembles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,32 +108,41 @@ class Found:
 
 def run(budget: Budget, log: Any, tell: Callable[[str], None]) -> Found:
     """Train and judge every arm; logs losses, and goes on from where it was interrupted."""
-    held, later = budget.held_out, lm.Later(budget.stream, budget.first)
-    base = first_stage(budget, budget.hidden_dim, log)
-    tell("one stream, first stage")
-    losses, apart, runs = {}, {}, {}
-    for name, arm in ARMS.items():
-        begin = lambda seed, arm=arm: arm.begin(
-            base.model(seed), budget.prompts(seed), jax.random.fold_in(jax.random.key(seed), arm.streams)
-        )
-        runs[name] = train(begin, later, budget.second * arm.longer, arm.rate, budget.seeds, log, name)
-        if arm.streams > 1:
-            apart[name] = [parscale.residuals(runs[name].model(seed), held) for seed in budget.seeds]
-            losses[name] = kept(log, name, budget.seeds, [each.merged for each in apart[name]])
-        else:
-            losses[name] = judge(runs[name], held, log, name)
-        tell(name)
-    wide = first_stage(budget, budget.wider, log)
-    name = f"P = 1, {budget.wider} channels"
-    runs[name] = train(wide.model, later, budget.second, ARMS["P = 1"].rate, budget.seeds, log, name)
-    losses["wider"] = judge(runs[name], held, log, name)
-    tell(name)
-    plain = [runs["P = 1"].model(seed) for seed in budget.seeds]
-    apart |= ensembles(plain, held)
-    losses["before the second stage"] = judge(base, held, log, "before")
-    tell("ensembles")
-    sizes = {name: lm.count_parameters(runs[name].model(budget.seeds[0]), embedding=False) for name in ("P = 1", name)}
-    return Found(losses, apart, {"P = 1": sizes["P = 1"], "wider": sizes[name]})
+    held, widths = budget.held_out, (budget.hidden_dim, budget.wider)
+    first = compute({f"{dim} channels": partial(first_stage, budget, dim, log) for dim in widths}, tell)
+    base, wide = (first[f"{dim} channels"] for dim in widths)
+    jobs = {name: partial(second_stage, budget, base, name, arm, held, log) for name, arm in ARMS.items()}
+    jobs |= {"wider": partial(second_stage, budget, wide, "wider", ARMS["P = 1"], held, log)}
+    ran = compute(jobs, tell)
+    losses = {name: ran[name].losses for name in jobs}
+    losses["before the second stage"] = judge(base, held, log, "before the second stage")
+    apart = {name: ran[name].apart for name in jobs if ran[name].apart}
+    apart |= ensembles([ran["P = 1"].run.model(seed) for seed in budget.seeds], held, tell)
+    count = lambda name: lm.count_parameters(ran[name].run.model(budget.seeds[0]), embedding=False)
+    return Found(losses, apart, {name: count(name) for name in ("P = 1", "wider")})
+
+
+class Ran(NamedTuple):
+    """One arm: its models, their losses, and how far the streams of each are apart."""
+
+    run: lm.Training
+    losses: np.ndarray
+    apart: list[parscale.Residuals]
+
+
+def second_stage(budget: Budget, first: lm.Training, name: str, arm: Arm, held: list[lm.Batch], log: Any) -> Ran:
+    """Every seed's model goes on by one arm, and is judged."""
+
+    def begin(seed: int) -> lm.Model:
+        key = jax.random.fold_in(jax.random.key(seed), arm.streams)
+        return arm.begin(first.model(seed), budget.prompts(seed), key)
+
+    later = lm.Later(budget.stream, budget.first)
+    run = train(begin, later, budget.second * arm.longer, arm.rate, budget.seeds, log, name)
+    if arm.streams == 1:
+        return Ran(run, judge(run, held, log, name), [])
+    apart = [parscale.residuals(run.model(seed), held) for seed in budget.seeds]
+    return Ran(run, kept(log, name, budget.seeds, [each.merged for each in apart]), apart)
 
 
 def first_stage(budget: Budget, hidden_dim: int, log: Any) -> lm.Training:
@@ -173,12 +185,14 @@ def kept(log: Any, name: str, seeds: tuple[int, ...], losses: list[float]) -> np
     return np.asarray(losses)
 
 
-def ensembles(models: list[lm.Model], held: list[lm.Batch]) -> dict[str, list[parscale.Residuals]]:
+def ensembles(
+    models: list[lm.Model], held: list[lm.Batch], tell: Callable[[str], None]
+) -> dict[str, list[parscale.Residuals]]:
     """What streams could reach at most, at twice the memory; and what costs no training: passes with dropout."""
     pairs = list(zip(models, models[1:] + models[:1], strict=True))
     passes = [[dropped(model, jax.random.key(i)) for i in range(2)] for model in models]
-    two, drops = ([parscale.residuals(list(each), held) for each in every] for every in (pairs, passes))
-    return {"two models": two, "two dropout passes": drops}
+    judged = lambda every: [parscale.residuals(list(each), held) for each in every]
+    return compute({"two models": partial(judged, pairs), "two dropout passes": partial(judged, passes)}, tell)
 
 
 def dropped(model: lm.Model, key: Array, share: float = 0.05) -> lm.Model:

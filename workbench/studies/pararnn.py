@@ -1,7 +1,6 @@
 """ParaRNN (arXiv 2510.21450) on a CPU: how fast Newton converges, where it ends, what it is worth, what is learned."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,6 +15,7 @@ from workbench.studies import _pararnn_speed as speed
 from workbench.studies import _pararnn_sweep as sweep
 from workbench.studies import _pararnn_tasks as tasks
 from workbench.studies import _pararnn_theory as theory
+from workbench.studies._jobs import compute, counter
 from workbench.study import Outcome, slugify
 
 CELLS = newton.CELLS
@@ -73,25 +73,9 @@ def run(config: Config, log: Any) -> dict[str, Outcome]:
         jobs |= {("bytes", model): partial(train, config, log, model) for model in lm.MIXERS}
         jobs |= {("Newton iterations", k): partial(train_with, config, log, k) for k in lm.ITERATIONS}
     alone = {("seconds", name): partial(speed_up, config, log, name) for name in CELLS}  # for the clock's sake
-    found = compute(jobs, log, total=len(jobs) + len(alone))
-    found |= compute(alone, log, total=len(jobs) + len(alone), workers=1, done=len(jobs))
+    tell = counter(log, len(jobs) + len(alone))
+    found = compute(jobs, tell) | compute(alone, tell, workers=1)
     return claims(config, found)
-
-
-def compute(jobs: Mapping[Any, Callable], log: Any, total: int, workers: int = 2, done: int = 0) -> dict[Any, Any]:
-    """What each job returns. Two at a time: compiling takes most of the time, and does not hold Python's lock."""
-    found = {}
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        running = {pool.submit(call): job for job, call in jobs.items()}
-        try:
-            for task in as_completed(running):
-                job, done = running[task], done + 1
-                found[job] = task.result()
-                log.progress(done, total, job if isinstance(job, str) else ": ".join(map(str, job)))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return found
 
 
 def claims(config: Config, found: Mapping[Any, Any]) -> dict[str, Outcome]:

@@ -3,7 +3,6 @@
 The full preset trains small models with one and with several streams, too.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from workbench import data, hardware, lm, parscale, scaling
 from workbench.studies import _parscale_recycling as recycling
 from workbench.studies import _parscale_training as training
+from workbench.studies._jobs import counter
 from workbench.study import Outcome, slugify
 
 CORPORA = {"Stack": "parscale-stack", "Pile": "parscale-pile"}
@@ -44,8 +44,8 @@ def run(config: Config, log: Any) -> dict[str, Outcome]:
     parts = (laws, losses, needs_streams, counted, cost_ratios, cost_parts)
     # SmolLM2 comes in a package of its own; without it its claim stays untested.
     recycled = config.recycled if lm.available()[recycling.MODEL] else None
-    total = len(parts) + (len(training.ARMS) + 3 if config.trained else 0) + (len(recycling.ARMS) if recycled else 0)
-    tell = _counter(log, total)
+    total = len(parts) + (training.PARTS if config.trained else 0) + (len(recycling.ARMS) if recycled else 0)
+    tell = counter(log, total)
     outcomes: dict[str, Outcome] = {}
     for part in parts:
         outcomes |= part(config, log)
@@ -55,18 +55,6 @@ def run(config: Config, log: Any) -> dict[str, Outcome]:
     if recycled:
         outcomes |= recycling.run(recycled, log, tell)
     return outcomes
-
-
-def _counter(log: Any, total: int) -> Callable[[str], None]:
-    """Tells the progress: called once a part, with its name."""
-    done = 0
-
-    def tell(what: str) -> None:
-        nonlocal done
-        done += 1
-        log.progress(done, total, what)
-
-    return tell
 
 
 def laws(config: Config, log: Any) -> dict[str, Outcome]:
