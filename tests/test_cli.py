@@ -62,6 +62,14 @@ def test_a_paper_of_two_files_goes_through_every_room(toy):
     assert "reproduced" in shown
 
 
+def test_a_paper_is_shown_with_what_cites_it(toy):
+    """As CITATION.cff says; square brackets in it are text."""
+    bibtex = "@inproceedings{amdahl1967, title = {Validity [of an approach]}, year = {1967}}"
+    file = toy / "amdahl.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace("[paper]", f'[paper]\nbibtex = "{bibtex}"'))
+    assert bibtex in workbench("show", "amdahl")[0]
+
+
 def test_tampering_with_a_published_value_turns_the_verdict(toy):
     workbench("reproduce", "amdahl", "--json")
     file = toy / "amdahl.toml"

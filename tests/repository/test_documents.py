@@ -29,6 +29,18 @@ def test_the_blocks_of_the_readme_run_in_a_fresh_process_in_default_precision(in
     assert done.stdout.startswith(told)
 
 
+COMMAND = re.compile(r"""(?:[`"'>]|^ {4,})workbench ([a-z]+)""", re.MULTILINE)
+
+
+def test_every_command_that_a_page_or_a_document_names_exists():
+    commands = set(re.findall(r'subcommand\("(\w+)"\)', (ROOT / "workbench" / "cli.py").read_text(encoding="utf-8")))
+    files = [*ROOT.glob("*.md"), ROOT / "CITATION.cff"]
+    files += [file for folder in ("apps", "workbench") for file in (ROOT / folder).rglob("*.py")]
+    named = {(file.name, word) for file in files for word in COMMAND.findall(file.read_text(encoding="utf-8"))}
+    assert {word for _, word in named} >= {"reproduce", "dashboard", "show", "store"}
+    assert not [(name, word) for name, word in sorted(named) if word not in commands]
+
+
 def test_the_tour_opens_with_the_same_blocks():
     tour = (ROOT / "notebooks" / "00_tour.py").read_text(encoding="utf-8")
     for block in blocks("README.md"):

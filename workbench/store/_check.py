@@ -117,8 +117,8 @@ def _orphans(root: Path, runs: set[str]) -> tuple[str, ...]:
     """What nobody reads: drafts of runs and catalogues, folders without a record, old generations, foreign files."""
     if not root.is_dir():
         return ()
-    kept = {catalogue(root, number).name for number in generations(root)} | {RUNS, CURRENT, LOCK, ANNOTATIONS, UNFINISHED}
-    kept |= {"sql", "README.md", "evidence", ".gitignore"}  # what a checkout keeps beside the runs
+    kept = {catalogue(root, number).name for number in generations(root)} | {RUNS, CURRENT, LOCK, ANNOTATIONS}
+    kept |= {UNFINISHED, "sql", "README.md", "evidence", ".gitignore"}  # what a checkout keeps beside the runs
     loose = [name for name in names(root) if name not in kept]
     loose += [f"{RUNS}/{name}" for name in names(root / RUNS) if not is_run_id(name) or name not in runs]
     return tuple(sorted(loose))
