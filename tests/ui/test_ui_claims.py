@@ -78,6 +78,15 @@ def test_the_evidence_fits_a_phone(open_page, url, screenshot):
     screenshot(page, "evidence-390")
 
 
+def test_a_claim_can_be_read_whole_on_a_phone(open_page, url, screenshot):
+    page = open_page(url + "/claims?paper=lanes", PHONE)
+    statement = page.locator(ROWS, has_text="Eight lanes finish").locator("[tabulator-field=statement]")
+    expect(statement).to_have_css("width", "200px")
+    page.get_by_text("for its evidence").evaluate("(line) => line.scrollIntoView()")
+    expect(statement).to_be_in_viewport(ratio=1)
+    screenshot(page, "claims-table-390")
+
+
 def test_a_toy_paper_from_another_folder_stands_with_the_others(open_page, url):
     page = open_page(url + "/claims")
     expect(page.locator("table.matrix")).to_contain_text("amdahl")
