@@ -25,6 +25,7 @@ def test_a_filter_goes_to_the_address_and_the_address_brings_it_back(open_page, 
 
 def test_a_row_opens_its_evidence_and_the_address_keeps_it(open_page, url, screenshot):
     page = open_page(url + "/claims?paper=lanes")
+    expect(page.locator("canvas").first).to_be_visible()  # which moves the table down
     page.locator(ROWS, has_text="Eight lanes finish").click()
     drawer = page.locator(".MuiDrawer-root[role=presentation]")
     expect(page.get_by_text("How it is judged")).to_be_visible()
