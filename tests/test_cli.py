@@ -105,6 +105,23 @@ def test_resume_leaves_out_what_is_finished(toy):
     assert (again.run, again.seconds) == (before.run, 0.0)
 
 
+def test_resume_knows_a_study_whose_config_has_a_batch_of_its_own(toy):
+    """The size of a batch is not the name of a batch of studies, and both are recorded."""
+    code = (toy / "amdahl.py").read_text(encoding="utf-8")
+    (toy / "amdahl.py").write_text(
+        code.replace("    tasks: int", "    batch: int = 8\n    tasks: int"), encoding="utf-8"
+    )
+    for ending in ("toml", "py"):
+        (toy / f"gustafson.{ending}").write_text((toy / f"amdahl.{ending}").read_text(encoding="utf-8"))
+    first = runner.run(["amdahl"])[0]
+    both = {finished.job.slug: finished for finished in runner.run(["amdahl", "gustafson"], resume=True)}
+    assert both["amdahl"].run == first.run
+    assert both["gustafson"].code == 0
+    assert both["gustafson"].job.batch == first.job.batch
+    configs = [json.loads(config) for config in store.open().runs()["config"]]
+    assert [(config["batch"], config["batch_id"]) for config in configs] == [(8, first.job.batch)] * 2
+
+
 @pytest.mark.parametrize("group", [True, False], ids=["from the terminal", "to the command alone"])
 def test_an_interrupt_keeps_what_finished(toy, group):
     code = (toy / "amdahl.py").read_text(encoding="utf-8")
