@@ -25,6 +25,7 @@ _COLUMNS = {
     "statement": "claim", "verdict": "verdict", "published": "published", "here": "here", "ratio": "ratio",
     "evidence": "evidence", "paper": "paper",
 }  # fmt: skip
+_WIDTHS = {"statement": 350, "published": 120, "here": 165, "ratio": 75, "paper": 100}
 
 
 def create(source: Source) -> pmui.Page:
@@ -100,6 +101,7 @@ class ClaimsView:
     def _narrow(self, narrow: bool) -> None:
         if narrow != self.narrow:
             self.narrow = narrow
+            self.table.widths = _WIDTHS | ({"statement": 200} if narrow else {})
             self.figures.objects = self._figures(self.state.rows())
 
     def _figures(self, rows: pl.DataFrame) -> list[Any]:
@@ -151,7 +153,7 @@ def _table() -> pn.widgets.Tabulator:
         pagination="remote", page_size=20, layout="fit_data_stretch", sizing_mode="stretch_width", margin=0,
         formatters={"verdict": {"type": "html"}, "evidence": {"type": "html"}, "statement": {"type": "html"},
                     "published": {"type": "textarea"}},
-        widths={"statement": 350, "published": 120, "here": 165, "ratio": 75, "paper": 100}, stylesheets=[TABLE],
+        widths=_WIDTHS, stylesheets=[TABLE],
     )  # fmt: skip
 
 

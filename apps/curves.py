@@ -47,11 +47,18 @@ class Curves:
         fig.axis.axis_line_color = "#B9BEC6"
         fig.title.text_font_size, fig.xaxis.axis_label_text_font_style = "14px", "normal"
         items = [item for at, run_id in enumerate(self.runs) if (item := self._line(fig, at, run_id, name))]
+        if not state.log_y:
+            fig.y_range.default_span = self._span(name)
         look: dict[str, Any] = {"label_text_font_size": "12px", "margin": 0, "padding": 2, "spacing": 0}
         legend = Legend(items=items, border_line_color=None, click_policy="hide", **look)
         legend.ncols = 2 if len(items) > 3 else 1
         fig.add_layout(legend, "below")
         return fig
+
+    def _span(self, name: str) -> float:
+        """How much of the vertical axis a constant takes: a fifth of it, so that three digits tell its ticks apart."""
+        shown = np.concatenate([s.data["smooth"] for (_, n), s in self._sources.items() if n == name] or [np.zeros(0)])
+        return 0.2 * float(np.abs(shown[np.isfinite(shown)]).max(initial=0.0)) or 2.0
 
     def _line(self, fig: Any, at: int, run_id: str, name: str) -> LegendItem | None:
         """One run's curve: the smoothed line, and the raw one pale behind it when there is smoothing."""

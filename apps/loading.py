@@ -23,9 +23,9 @@ function watchLoader() {
   const root = typeof Bokeh !== 'undefined' && Bokeh.index && Bokeh.index.roots[0]
   if (root && (root.is_idle || seconds > 120)) return loader.remove()
   if (_wsError) told.textContent =
-    'The connection to the server was lost. See whether "workbench serve" still runs, then reload.'
+    'The connection to the server was lost. See whether "workbench dashboard" still runs, then reload.'
   else if (typeof Bokeh === 'undefined') told.textContent =
-    'The server did not send the scripts of this page. See whether "workbench serve" still runs, then reload.'
+    'The server did not send the scripts of this page. See whether "workbench dashboard" still runs, then reload.'
   else if (seconds > 8) told.textContent = 'Still loading: this machine is busy.'
   setTimeout(watchLoader, 100)
 }

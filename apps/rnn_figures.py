@@ -84,10 +84,11 @@ def _bar(fig: Any, at: int, link: Link) -> None:
     point = fig.scatter("end", "y", source=source, size=10, fill_color=ink, line_color="#FFFFFF", line_width=1.5)
     if at:  # where the last one ended
         fig.line([link.start] * 2, [at - 0.88, y], line_color="#B9BEC6", line_width=1)
-    words = {"text_font": TEXT_FONT, "text_font_size": "13px", "text_baseline": "middle", "y": [at - 0.24],
-             "background_fill_color": "#FFFFFF"}  # fmt: skip
-    fig.text(x=[1.0], text=[f"{link.kind}  {factor_text(link.factor)}"], text_color=ink, text_font_style="bold",
-             x_offset=6, **words)  # fmt: skip
+    words = {"text_font": TEXT_FONT, "text_font_size": "13px", "text_baseline": "bottom", "text_line_height": 1.15,
+             "y": [at - 0.09], "background_fill_color": "#FFFFFF"}  # fmt: skip
+    # What loses says so on a line of its own, which a phone is wide enough for.
+    told = f"{link.kind}  {factor_text(link.factor)}".replace(": ", "\n")
+    fig.text(x=[1.0], text=[told], text_color=ink, text_font_style="bold", x_offset=6, **words)
     fig.add_tools(HoverTool(renderers=[bar, point], tooltips=[("step", "@what"), ("factor", "@factor"),
                   ("over the turns", "@range"), ("median", "@seconds")]))  # fmt: skip
 

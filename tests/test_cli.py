@@ -62,6 +62,14 @@ def test_a_paper_of_two_files_goes_through_every_room(toy):
     assert "reproduced" in shown
 
 
+def test_a_paper_is_shown_with_what_cites_it(toy):
+    """As CITATION.cff says; square brackets in it are text."""
+    bibtex = "@inproceedings{amdahl1967, title = {Validity [of an approach]}, year = {1967}}"
+    file = toy / "amdahl.toml"
+    file.write_text(file.read_text(encoding="utf-8").replace("[paper]", f'[paper]\nbibtex = "{bibtex}"'))
+    assert bibtex in workbench("show", "amdahl")[0]
+
+
 def test_tampering_with_a_published_value_turns_the_verdict(toy):
     workbench("reproduce", "amdahl", "--json")
     file = toy / "amdahl.toml"
@@ -95,6 +103,23 @@ def test_resume_leaves_out_what_is_finished(toy):
     before = runner.run(["amdahl"])[0]
     again = runner.run(["amdahl"], resume=True)[0]
     assert (again.run, again.seconds) == (before.run, 0.0)
+
+
+def test_resume_knows_a_study_whose_config_has_a_batch_of_its_own(toy):
+    """The size of a batch is not the name of a batch of studies, and both are recorded."""
+    code = (toy / "amdahl.py").read_text(encoding="utf-8")
+    (toy / "amdahl.py").write_text(
+        code.replace("    tasks: int", "    batch: int = 8\n    tasks: int"), encoding="utf-8"
+    )
+    for ending in ("toml", "py"):
+        (toy / f"gustafson.{ending}").write_text((toy / f"amdahl.{ending}").read_text(encoding="utf-8"))
+    first = runner.run(["amdahl"])[0]
+    both = {finished.job.slug: finished for finished in runner.run(["amdahl", "gustafson"], resume=True)}
+    assert both["amdahl"].run == first.run
+    assert both["gustafson"].code == 0
+    assert both["gustafson"].job.batch == first.job.batch
+    configs = [json.loads(config) for config in store.open().runs()["config"]]
+    assert [(config["batch"], config["batch_id"]) for config in configs] == [(8, first.job.batch)] * 2
 
 
 @pytest.mark.parametrize("group", [True, False], ids=["from the terminal", "to the command alone"])

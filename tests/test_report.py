@@ -5,6 +5,7 @@ import io
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 from rich.console import Console
 
@@ -61,6 +62,11 @@ def test_claims_that_cannot_be_tested_fold_to_a_count_unless_everything(log):
     assert "∅ not testable" in everything
     assert "(needs 512 accelerators)" in everything
     assert "--everything" not in everything
+
+
+def test_the_name_of_a_paper_stands_on_one_line_however_long(log):
+    rows = scoreboard(log, ["lanes", "amdahl"]).with_columns(paper=pl.col("paper") + "-with-a-longer-name")
+    assert line(printed(report_text(rows), width=112), " speed-up ").startswith("lanes-with-a-longer-name ")
 
 
 def test_tested_claims_come_first(log):

@@ -56,7 +56,8 @@ def report_text(
     rows = tested_first(frame).to_dicts()
     shown = [row for row in rows if everything or row["verdict"] != "not testable"]
     # Fixed widths, so that only the claim folds.
-    widths = {"paper": 7, "claim": None, "published": 12, "here": 12, "ratio": 6, "evidence": 8, "verdict": 17}
+    paper = max([len("paper"), *(len(row["paper"]) for row in shown)])
+    widths = {"paper": paper, "claim": None, "published": 12, "here": 12, "ratio": 6, "evidence": 8, "verdict": 17}
     widths |= {"published": 18, "here": 22} if statements else {}
     names = [name for name in widths if width >= 104 or name not in ("paper", "ratio")]
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))

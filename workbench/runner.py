@@ -232,11 +232,11 @@ def _last_batch(path: str | Path | None, preset: str) -> tuple[str, dict[str, st
     with store.open(path) as log:
         runs = log.runs().reverse().to_dicts()  # oldest first
     configs = [(run, json.loads(run["config"] or "{}")) for run in runs]
-    batches = [config["batch"] for _, config in configs if config.get("batch") and config.get("preset") == preset]
+    batches = [config["batch_id"] for _, config in configs if config.get("batch_id") and config.get("preset") == preset]
     if not batches:
         return "", {}
-    done = {r["study"]: r["run_id"] for r, c in configs if c.get("batch") == batches[-1] and r["status"] == "finished"}
-    return batches[-1], done
+    newest = [run for run, config in configs if config.get("batch_id") == batches[-1]]
+    return batches[-1], {run["study"]: run["run_id"] for run in newest if run["status"] == "finished"}
 
 
 def _explain_crashes(frame: "pl.DataFrame", finished: list[Finished]) -> "pl.DataFrame":

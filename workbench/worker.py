@@ -58,8 +58,10 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(number, _interrupt)
     study = studies.get(options.slug)
     config = configure(study, options.preset, options.seeds)
-    recorded = {"preset": options.preset, "batch": options.batch, **dataclasses.asdict(config)}
-    unfinished = store.unfinished(study.slug, recorded | {"batch": ""}, options.store)
+    # Not "batch": in many a config that is the size of one.
+    ours = {"preset": options.preset, "batch_id": options.batch}
+    recorded = ours | dataclasses.asdict(config) | ours
+    unfinished = store.unfinished(study.slug, recorded | {"batch_id": ""}, options.store)
     with store.run(study.slug, recorded, path=options.store, tags=[options.preset]) as run:
         _tell(events, event="started", run=run.id)
         run.claims(study.paper.row(), [claim.row() for claim in study.claims])

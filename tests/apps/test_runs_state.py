@@ -7,8 +7,10 @@ import polars as pl
 import pytest
 
 from apps import runs_state
+from apps.curves import Curves
 from apps.runs_state import RunsState, main_metrics, smooth
 from apps.runs_tables import difference_html, list_frame, numbers_html
+from apps.source import Source
 from workbench import store
 
 
@@ -100,6 +102,18 @@ def test_smoothing_keeps_a_constant_follows_a_line_and_leaves_gaps():
     assert out[1] == pytest.approx(2 / 3)  # (0.25 · 0 + 0.5 · 1) / 0.75
     assert np.isnan(out[2])
     assert np.isfinite(out[3])
+
+
+@pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning:bokeh")
+def test_the_axis_of_a_constant_is_as_wide_as_three_digits_can_tell(tmp_path):
+    with store.run("toy", path=tmp_path) as run:
+        run.log(constant=1.975e8, zero=0.0, nothing=np.nan)
+    state = RunsState(Source(tmp_path))
+    state.selected, state.metrics = [run.id], ["constant", "zero", "nothing"]
+    spans = [figure.y_range.default_span for figure in Curves(state).figures]
+    assert spans == pytest.approx([3.95e7, 2.0, 2.0])
+    state.log_y = True
+    assert [figure.y_range.default_span for figure in Curves(state).figures] == [2.0, 2.0, 2.0]
 
 
 def test_the_tables_show_icons_only_differences_and_escape_what_users_write(state, filled):

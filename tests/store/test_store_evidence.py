@@ -24,7 +24,7 @@ def committed(monkeypatch):
 
 
 def recorded(root):
-    with store.run("deer", {"preset": "full", "batch": "here"}, path=root) as run:
+    with store.run("deer", {"preset": "full", "batch": 8, "batch_id": "here"}, path=root) as run:
         run.claims({"paper_id": "deer", "title": "A paper", "year": 2024}, [CLAIM])
         run.log(step=0, loss=1.5)
         run.log_many(step=[1, 2], loss=[1.0, 0.5])
@@ -46,6 +46,10 @@ def test_a_sync_elsewhere_shows_the_run_as_it_was(tmp_path, committed):
         assert other.metrics(run_id).equals(one.metrics(run_id))
         columns = ["claim_id", "measured", "verdict", "created_at"]
         assert other.results().select(columns).equals(one.results().select(columns))
+        assert {name: other.details(run_id)["config"][name] for name in ("batch", "batch_id")} == {
+            "batch": 8,
+            "batch_id": "",
+        }
         assert one.runs()["host"].to_list() != other.runs()["host"].to_list() == ["evidence"]
     assert store.check(there).crashed == store.check(here).crashed
 

@@ -265,6 +265,12 @@ def test_a_path_with_odd_characters(tmp_path):
     store.export(root, root / "out")
 
 
+def test_checkpoints_of_a_study_are_no_orphans(root, record):
+    record(a=[1.0])
+    (store.unfinished("toy", {}, root) / "seed-0").mkdir(parents=True)
+    assert store.check(root).ok
+
+
 def test_check_reports(root, record):
     assert store.check(root).runs == 0
     run_id = record(a=[1.0])

@@ -25,6 +25,7 @@ def test_a_filter_goes_to_the_address_and_the_address_brings_it_back(open_page, 
 
 def test_a_row_opens_its_evidence_and_the_address_keeps_it(open_page, url, screenshot):
     page = open_page(url + "/claims?paper=lanes")
+    expect(page.locator("canvas").first).to_be_visible()  # which moves the table down
     page.locator(ROWS, has_text="Eight lanes finish").click()
     drawer = page.locator(".MuiDrawer-root[role=presentation]")
     expect(page.get_by_text("How it is judged")).to_be_visible()
@@ -76,6 +77,15 @@ def test_the_evidence_fits_a_phone(open_page, url, screenshot):
     assert heading.bounding_box()["x"] >= 0
     expect(page.get_by_text("not verified: not checked against the paper")).to_be_visible()
     screenshot(page, "evidence-390")
+
+
+def test_a_claim_can_be_read_whole_on_a_phone(open_page, url, screenshot):
+    page = open_page(url + "/claims?paper=lanes", PHONE)
+    statement = page.locator(ROWS, has_text="Eight lanes finish").locator("[tabulator-field=statement]")
+    expect(statement).to_have_css("width", "200px")
+    page.get_by_text("for its evidence").evaluate("(line) => line.scrollIntoView()")
+    expect(statement).to_be_in_viewport(ratio=1)
+    screenshot(page, "claims-table-390")
 
 
 def test_a_toy_paper_from_another_folder_stands_with_the_others(open_page, url):

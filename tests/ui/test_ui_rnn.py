@@ -9,6 +9,16 @@ pytestmark = [pytest.mark.ui, pytest.mark.filterwarnings("ignore::pandas.errors.
 CURVES = """() => [...Bokeh.documents[0]._all_models.values()].filter((m) => m.type === 'LegendItem')
   .map((m) => m.label.value || m.label).filter((label) => /steps|float/.test(label))"""
 
+# What is written in the figures, and by how many pixels it stands over the right edge of its frame.
+WRITTEN = """() => [...Bokeh.documents[0]._all_models.values()].filter((m) => m.type === 'Figure').flatMap((m) => {
+  const view = Bokeh.index.find_one(m)
+  const glyphs = view ? [...view.renderer_views.values()].map((r) => r.glyph) : []
+  return glyphs.filter((g) => g?.model.type === 'Text' && g.swidth?.length).map((g) => {
+    const width = g.text_align.value === 'right' ? 0 : g.swidth[0]
+    return [[...g.text][0], g.sx[0] + g.x_offset.value + width - view.frame.bbox.right]
+  })
+})"""
+
 
 def test_no_speed_up_stands_without_the_ratio_to_the_compiled_loop(open_page, url):
     page = open_page(url + "/rnn")
@@ -18,6 +28,17 @@ def test_no_speed_up_stands_without_the_ratio_to_the_compiled_loop(open_page, ur
     for part in ("dispatch of slices", "dispatch of steps", "fusion", "algorithm"):
         expect(page.get_by_role("cell", name=part, exact=True)).to_have_count(2)
     expect(page.get_by_role("cell", name="times slower")).to_have_count(2)
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_what_is_written_in_the_chains_is_not_cut_off(open_page, url, screenshot, size):
+    page = open_page(url + "/rnn", size)
+    page.wait_for_function(f"({WRITTEN})().length >= 10")
+    written = page.evaluate(WRITTEN)
+    assert sum("times slower" in text for text, _ in written) == 2
+    assert [(text, over) for text, over in written if over > 0] == []
+    page.get_by_text("against the loop").first.scroll_into_view_if_needed()
+    screenshot(page, f"rnn-chain-{size[0]}")
 
 
 def test_the_curves_follow_the_filters_and_stand_in_the_address(open_page, url):

@@ -37,7 +37,7 @@ def papers(path: Path | None) -> int:
 
 
 def paper(slug: str, path: Path | None) -> int:
-    """One paper: its facts, its scoreboard, and how to run it."""
+    """One paper: its facts, its scoreboard, how to run it and how to cite it."""
     found, _ = studies.claims(slug)
     console = output()
     console.print(
@@ -46,6 +46,8 @@ def paper(slug: str, path: Path | None) -> int:
     with store.open(path) as log:
         console.print(report_text(scoreboard(log, [slug]), everything=True, statements=True, width=console.width))
     console.print(f"\nrun it:  workbench reproduce {slug}", highlight=False)
+    if found.bibtex:
+        console.print(f"\n{found.bibtex.strip()}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

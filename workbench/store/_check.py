@@ -22,6 +22,7 @@ from workbench.store._paths import (
     segments,
 )
 from workbench.store._sync import fresh_ids, known_runs, states
+from workbench.store.unfinished import UNFINISHED
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def _orphans(root: Path, runs: set[str]) -> tuple[str, ...]:
     if not root.is_dir():
         return ()
     kept = {catalogue(root, number).name for number in generations(root)} | {RUNS, CURRENT, LOCK, ANNOTATIONS}
-    kept |= {"sql", "README.md", "evidence", ".gitignore"}  # what a checkout keeps beside the runs
+    kept |= {UNFINISHED, "sql", "README.md", "evidence", ".gitignore"}  # what a checkout keeps beside the runs
     loose = [name for name in names(root) if name not in kept]
     loose += [f"{RUNS}/{name}" for name in names(root / RUNS) if not is_run_id(name) or name not in runs]
     return tuple(sorted(loose))

@@ -81,7 +81,7 @@ def bring_evidence(root: Path) -> list[str]:
 def _without_host(record: dict[str, Any]) -> dict[str, Any]:
     """The record without what names a machine or a folder on it."""
     sessions = [session | {"host": EVIDENCE} for session in record["sessions"]]
-    config = record["config"] | {"batch": ""} if "batch" in record["config"] else record["config"]
+    config = record["config"] | ({"batch_id": ""} if "batch_id" in record["config"] else {})
     command = record["command"].split(" --store ")[0].split(" --batch ")[0]
     machine = record["machine"] | {"host": EVIDENCE}
     return record | {"sessions": sessions, "config": config, "command": command, "machine": machine}
