@@ -43,7 +43,7 @@ if rows["run_id"].drop_nulls().is_empty():
 
     rows = workbench.reproduce(["parscale"])
     log.refresh()
-SVG(signature_svg(rows.filter(pl.col("claim").str.contains(r"parscale\.(law|cost|train)"))))
+SVG(signature_svg(rows.filter(pl.col("claim").str.contains(r"^(law|cost|train)\."))))
 
 # %% [markdown]
 # Published figures are the dashed ticks, ours the markers, the tolerance the band: the fitted constants, the costs and
@@ -132,9 +132,9 @@ for name, each in (("P = 1", model), ("P = 2", wide)):
 # ## Does it work here?
 #
 # The study's full preset: a model of bytes with 0.1 M parameters is trained with one stream; then every arm goes on from
-# the same five models for the same steps, each at the learning rate that is best for it. Left: how much each arm lowers
-# the loss against going on with one stream. Right: what an averaged *pair of streams* is worth against one stream alone,
-# measured, and foretold by the paper's theory from how far the streams' predictions are apart.
+# the same five models for the same steps, each at the learning rate that is best for it. How much does each arm lower the
+# loss against going on with one stream? In orange what the paper's theory foretells from how far the streams'
+# predictions are apart, *if* each stream were as good alone as the model with one.
 
 # %%
 NOTHING_YET = hv.Div("This figure needs the full study: <code>workbench reproduce parscale --preset full</code>.")
@@ -147,34 +147,41 @@ judged = log.sql(
     """
 )
 ARMS = (
-    "P = 1, twice the steps", "wider", "P = 4", "P = 2", "P = 2, mean", "prefix",
+    "wider", "P = 1, twice the steps", "P = 4", "P = 2", "P = 2, mean", "prefix",
 )  # fmt: skip
 by_arm = {arm: group["loss"].to_numpy() for (arm,), group in judged.group_by(["arm"], maintain_order=True)}
 gains = {arm: mean_interval(100 * (1 - by_arm[slugify(arm)] / by_arm["p-1"])) for arm in ARMS if slugify(arm) in by_arm}
 intervals = [(arm, g.value, g.value - g.lo, g.hi - g.value) for arm, g in gains.items()]
-
-
-def dots(values, title, label, colour, **options):
-    """A marker and an interval a row."""
-    points = hv.Scatter([row[:2] for row in values], "", label).opts(color=colour, size=9)
-    bars = hv.ErrorBars(values, "", [label, "below", "above"]).opts(line_width=2)
-    return (bars * points).opts(width=760, height=330, xrotation=20, title=title, xlabel="", **options)
-
-
+foretold = rows.filter(pl.col("claim").str.starts_with("train.gain") & pl.col("modelled").is_not_null())
+theory = [(f"P = {key[-1]}", value) for key, value in foretold.select("claim", "modelled").iter_rows()]
 (
-    dots(
-        intervals,
-        "Against one stream: mean and 95 % interval of five paired seeds",
-        "lower loss (%)",
-        display.PALETTE["measured"],
+    hv.Overlay(
+        [
+            hv.ErrorBars(intervals, "arm", ["gain", "below", "above"]).opts(line_width=2),
+            hv.Scatter([row[:2] for row in intervals], "arm", "gain", label="measured").opts(
+                color=display.PALETTE["measured"], size=9
+            ),
+            hv.Scatter(theory, "arm", "gain", label="by the theory").opts(
+                fill_color="white", line_color=display.PALETTE["modelled"], line_width=2, size=9
+            ),
+            hv.HLine(0).opts(color="black", line_dash="dashed", line_width=1),
+        ]
+    ).opts(
+        width=760, height=340, xrotation=20, xlabel="", ylabel="lower loss than one stream (%)", legend_position="top_right",
+        title="Mean and 95 % interval of five paired seeds",
     )
-    * hv.HLine(0).opts(color="black", line_dash="dashed", line_width=1)
     if intervals
     else NOTHING_YET
-)
+)  # fmt: skip
+
+# %% [markdown]
+# Two streams gain 0.16 %, four 0.22 %: the sign is the paper's, and it is beyond doubt; the size is a twelfth of what the
+# 0.5 B model gains. It is worth 2 to 3 % more parameters, not 27 to 55 %. Of what two streams gain, half is what one learned
+# prefix gains on its own. Learned weights are no better than a plain mean. Twice the steps gain ten times as much, half as
+# many parameters again twenty times.
 
 # %%
-effect = rows.filter(pl.col("claim").str.contains("train."))
+effect = rows.filter(pl.col("claim").str.starts_with("train."))
 with pl.Config(tbl_rows=-1, fmt_str_lengths=70, tbl_hide_dataframe_shape=True):
     print(effect.select("statement", "published_text", "measured", "modelled", "verdict"))
 

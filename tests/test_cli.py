@@ -89,6 +89,18 @@ def test_strict_compares_with_the_accepted_verdicts_in_both_directions(toy):
     assert "amdahl.limit: expected contradicted" in err.replace("\n", " ")
 
 
+def test_what_a_full_run_has_found_is_shown_beside_a_quick_one(toy):
+    for file, old, new in (
+        (toy / "amdahl.toml", "check =", 'preset = "full"\ncheck ='),
+        (toy / "amdahl.py", "    for step", "    if config.tasks < 1_000_000:\n        return {}\n    for step"),
+    ):
+        file.write_text(file.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
+    assert "untested" in workbench("reproduce", "amdahl")[0]
+    workbench("reproduce", "amdahl", "--preset", "full")
+    assert "reproduced" in workbench("reproduce", "amdahl")[0]
+    assert json.loads(workbench("reproduce", "amdahl", "--json")[0])[0]["verdict"] == "untested", "of this very run"
+
+
 def test_a_crash_is_told_kept_and_exits_with_1(toy):
     code = (toy / "amdahl.py").read_text(encoding="utf-8")
     (toy / "amdahl.py").write_text(code.replace("    for step", "    raise RuntimeError('no luck')\n    for step"))

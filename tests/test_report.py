@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "apps"))
 from example_store import PAPERS, TOY, fill, named_studies
 
 from workbench import store
-from workbench.report import report, report_text
+from workbench.report import ours, report, report_text
 from workbench.scoreboard import scoreboard
 
 
@@ -51,6 +51,15 @@ def test_a_line_holds_published_here_ratio_evidence_and_verdict(log):
     told = printed(report_text(rows, statements=True))
     assert "7.39 [7.27, 7.51]" in line(told, " speed-up ")
     assert "Eight lanes finish the loop" in told
+
+
+def test_what_a_model_says_stands_beside_what_was_measured():
+    row = {f"{name}{end}": None for name in ("measured", "modelled") for end in ("", "_lo", "_hi")} | {"unit": "%"}
+    measured = {"measured": 2.0, "measured_lo": 1.0, "measured_hi": 3.0}
+    assert ours(row) == "–"
+    assert ours(row | {"modelled": 5.0}) == "5\u2009%"
+    assert ours(row | measured) == "2 [1, 3]\u2009%"
+    assert ours(row | measured | {"modelled": 5.0}) == "2 [1, 3]\u2009%, ○\u00a05\u2009%"
 
 
 def test_claims_that_cannot_be_tested_fold_to_a_count_unless_everything(log):

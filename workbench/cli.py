@@ -52,8 +52,8 @@ class Reproduce:
 
     slugs: Slugs = ()
     """The papers to run; all of them when none is named."""
-    preset: Literal["quick", "full"] = "quick"
-    """quick takes seconds a study, full minutes."""
+    preset: Literal["quick", "full", "gpu"] = "quick"
+    """quick takes seconds a study, full minutes; gpu is full at the size of an accelerator, where a study has it."""
     seeds: int | None = None
     """How many seeds a stochastic study runs; the preset's own number by default."""
     jobs: int = 1

@@ -37,9 +37,10 @@ _COLUMNS = ("claim", "published", "here", "ratio", "evidence", "verdict", "why")
 
 
 def ours(row: dict[str, Any]) -> str:
-    """What was found here, with its interval and unit: the measured or simulated value, else the modelled one."""
-    column = "modelled" if row["measured"] is None else "measured"
-    return display.interval(row[column], row[f"{column}_lo"], row[f"{column}_hi"], row["unit"] or "")
+    """What was found here, with its interval and unit: measured or simulated, and what a model says beside it."""
+    found = [column for column in ("measured", "modelled") if row[column] is not None] or ["modelled"]
+    told = [display.interval(row[name], row[f"{name}_lo"], row[f"{name}_hi"], row["unit"] or "") for name in found]
+    return f", {display.EVIDENCE['modelled']}\u00a0".join(told)
 
 
 def report_text(

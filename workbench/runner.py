@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _GRACE_S = 10.0
 Listener = Callable[[str, dict[str, Any]], None]
 
+PRESETS = ("quick", "full", "gpu")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -105,8 +107,8 @@ def run(
     chosen = list(studies.find()) if slugs is None else [slugs] if isinstance(slugs, str) else list(slugs)
     for slug in chosen:
         studies.claims(slug)  # a mistake in any TOML is told before the first study starts
-    if preset not in ("quick", "full"):
-        raise ValueError(f"preset: {preset!r} must be 'quick' or 'full'")
+    if preset not in PRESETS:
+        raise ValueError(f"preset: {preset!r} must be one of {PRESETS}")
     for name, value in (("jobs", jobs), ("seeds", seeds)):
         if value is not None and value < 1:
             raise ValueError(f"{name}: {value!r} must be at least 1")

@@ -65,9 +65,9 @@ def command(options: "Reproduce") -> int:
     if options.json:
         print(as_json(frame))
     else:
-        screen = output()
-        screen.print(report_text(frame, everything=options.everything, width=screen.width))
-        console.print(_closing(frame, options, time.perf_counter() - began))
+        screen, shown = output(), _with_kept(frame, options)
+        screen.print(report_text(shown, everything=options.everything, width=screen.width))
+        console.print(_closing(shown, options, time.perf_counter() - began))
     for job in (f for f in finished if f.code):
         where = f"run {job.run}" if job.run else "before its run began"
         console.print(f"[red]{job.job.slug} crashed[/], {where}:")
@@ -87,6 +87,16 @@ def _settle(frame: "pl.DataFrame", finished: list[runner.Finished], options: "Re
             console.print(f"[red]{sentence}", highlight=False)
         code = code or (3 if told else 0)
     return code
+
+
+def _with_kept(frame: "pl.DataFrame", options: "Reproduce") -> "pl.DataFrame":
+    """The rows, where what another preset tests is as its newest run found it: the committed evidence, say."""
+    import polars as pl
+
+    elsewhere = (pl.col("verdict") == "untested") & (pl.col("preset") != options.preset)
+    with store.open(options.store) as log:
+        kept = scoreboard(log, frame["paper"].unique(maintain_order=True))
+    return pl.concat([frame.filter(~elsewhere), kept.join(frame.filter(elsewhere), on="claim_id", how="semi")])
 
 
 def _closing(frame: "pl.DataFrame", options: "Reproduce", seconds: float) -> str:
