@@ -32,7 +32,9 @@ _LOOK = """
 .beyond{border-left:3px solid #E69F00;padding:.15rem .7rem;margin:.2rem 0 .4rem}
 .bar{display:inline-block;height:9px;background:#B9BEC6;border-radius:2px;margin-right:.4em}
 h3{font-size:15px;margin:.9rem 0 .2rem;font-weight:650}
-@media(max-width:600px){.bar{display:none}}
+.below{display:none}
+@media(max-width:600px){.bar,.trained td:nth-child(n+2),.trained th:nth-child(n+2){display:none}
+.trained .below{display:block;white-space:normal;margin:.2rem 0 .3rem}}
 """
 
 
@@ -181,7 +183,7 @@ class ScalingView:
         self.trained.objects = [
             pn.pane.Bokeh(drawn, margin=0, **_WIDE),
             left,
-            markup(scaling_text.trained_html(rows), NUMBERS),
+            markup(scaling_text.trained_html(rows), NUMBERS, _LOOK),
         ]
 
     def _trained(self) -> pl.DataFrame:

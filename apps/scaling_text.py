@@ -196,14 +196,16 @@ def scores_html() -> str:
 
 def trained_html(rows: pl.DataFrame) -> str:
     """The claims that were measured here."""
-    return numbers(("claim", "published", "here", "verdict"), [_claim(row) for row in rows.iter_rows(named=True)])
+    told = numbers(("claim", "published", "here", "verdict"), [_claim(row) for row in rows.iter_rows(named=True)])
+    return f'<div class="trained">{told}</div>'
 
 
 def _claim(row: dict[str, Any]) -> tuple[str, ...]:
     link = f'<a href="claims?claim={html.escape(row["claim_id"], quote=True)}">{html.escape(row["statement"])}</a>'
-    link = f'<div style="min-width:13rem">{link}</div>'
     here = f"{display.EVIDENCE[row['evidence']]} {html.escape(ours(row))}"
-    return link, html.escape(row["published_text"]), here, display.verdict_chip(row["verdict"])
+    published, chip = html.escape(row["published_text"]), display.verdict_chip(row["verdict"])
+    below = f'<div class="below">published {published}<br>here {here}<br>{chip}</div>'  # on a phone, for the columns
+    return f'<div style="min-width:13rem">{link}{below}</div>', published, here, chip
 
 
 def parts_head(state: ScalingState) -> str:
