@@ -22,6 +22,12 @@ PAGES = {
     "scaling": "What are P parallel streams worth?",
     "runs": "Runs",
 }
+_MENU = (  # the navigation: questions, and the pages of methods under the one that they answer
+    ("", ("./",)),
+    ("Does it work?", ("rnn",)),
+    ("What does it cost?", ("scaling",)),
+    ("", ("claims", "runs")),
+)
 METHODS = {"pararnn": "rnn", "parscale": "scaling"}  # the page of a paper's method
 _SHORT = {"rnn": "Parallel RNNs", "scaling": "Scaling"}  # what the navigation calls a page
 _BAR = {
@@ -56,17 +62,13 @@ def page(
     `narrow` is told whether the window is as narrow as a phone, first when the page is there.
     """
     title = PAGES[active]
-    links = "".join(
-        f'<a href="{url}"{" aria-current=page" if url == active else ""}>{html.escape(_SHORT.get(url, name))}</a>'
-        for url, name in PAGES.items()
-    )
     head = f"<header><h1>{html.escape(title)}</h1><p class='dim'>{html.escape(sentence)}</p></header>"
     content = [markup(head), *main]
     frame = pmui.Page(
         title="Parallel workbench",
         meta_title=f"{title} · Parallel workbench",
         template=TEMPLATE,
-        sidebar=[markup(f'<nav aria-label="Pages">{links}</nav>', NAV), *controls],
+        sidebar=[markup(_navigation(active), NAV), *controls],
         main=[pmui.Column(*content, *([aside] if aside is not None else []), sizing_mode="stretch_width", sx=_SPACING)],
         sidebar_width=292,
         sidebar_resizable=False,
@@ -89,6 +91,21 @@ def page(
 
     switch.param.watch(fold, "current")
     return frame
+
+
+def _navigation(active: str) -> str:
+    """The links to all pages, those of methods in a list under their question."""
+
+    def link(url: str) -> str:
+        here = " aria-current=page" if url == active else ""
+        return f'<a href="{url}"{here}>{html.escape(_SHORT.get(url, PAGES[url]))}</a>'
+
+    parts = []
+    for at, (question, urls) in enumerate(_MENU):
+        links = "".join(map(link, urls))
+        label = f'<p id="menu{at}">{html.escape(question)}</p>'
+        parts.append(f'{label}<div role="group" aria-labelledby="menu{at}">{links}</div>' if question else links)
+    return f'<nav aria-label="Pages">{"".join(parts)}</nav>'
 
 
 def _width_switch() -> pmui.BreakpointSwitcher:

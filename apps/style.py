@@ -37,6 +37,8 @@ dt{{color:{DIM}}}dd{{margin:0;overflow-wrap:anywhere}}
 NAV = f"""
 nav{{display:flex;flex-direction:column;gap:2px;padding:6px 10px 10px}}
 nav a{{padding:.5rem .8rem;border-radius:8px;color:{INK};font-size:15px;display:block}}
+nav p{{margin:.45rem 0 0;padding:.2rem .8rem;color:{DIM};font-size:13px;font-weight:600}}
+nav [role=group] a{{padding-left:1.6rem}}
 nav a:hover{{background:#F0F2F5;text-decoration:none}}
 nav a[aria-current]{{background:#E6F0F7;color:#00517F;font-weight:600}}
 """

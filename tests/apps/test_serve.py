@@ -1,10 +1,12 @@
 """How the pages are served: this machine only unless users are authenticated; the layers below know no browser."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
+from apps import shell
 from apps.serve import keep_synced, serve, settings
 from apps.source import Source
 from workbench import store
@@ -69,3 +71,11 @@ def test_the_version_grows_when_and_only_when_something_was_written(tmp_path, mo
         run.log(loss=0.5)
         assert source.refresh() > grown
     source.log.close()
+
+
+def test_every_page_stands_in_the_navigation_once_and_the_open_one_is_marked():
+    for url in shell.PAGES:
+        menu = shell._navigation(url)
+        assert sorted(re.findall(r'<a href="([^"]+)"', menu)) == sorted(shell.PAGES)
+        assert re.findall(r'href="([^"]+)" aria-current=page', menu) == [url]
+    assert menu.index("Does it work?") < menu.index("Parallel RNNs") < menu.index("What does it cost?")
