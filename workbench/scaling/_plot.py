@@ -35,7 +35,8 @@ def curves(law: "Law") -> Any:
         hv.opts.Curve(logx=True),
         hv.opts.Points(logx=True),
         hv.opts.Overlay(
-            xlabel=f"parameters without embeddings{told}", ylabel="loss (nats a token)", legend_position="right", width=700, height=380,
+            xlabel=f"parameters without embeddings{told}", ylabel="loss (nats a token)",
+            legend_position="right", width=700, height=380,
             title=f"{law.form!r} on {runs.name}: R² = {display.number(law.r2, 4)}", padding=0.05,
         ),
     )  # fmt: skip
