@@ -17,6 +17,8 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
+MOST_MAPS = 20_000  # after a module of tests; beyond it what was compiled is forgotten
+
 # Seconds of test time that each room may take, on two cores; the summary tells what it took.
 BUDGET_S = {
     "apps": 60,
@@ -36,6 +38,15 @@ BUDGET_S = {
     "ui": 300,
     "command": 120,
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_programs_leave():
+    """Each compiled program takes some of the 65,530 maps that Linux lets a process have; then the compiler crashes."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
 
 
 def pytest_terminal_summary(terminalreporter):
