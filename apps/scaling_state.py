@@ -171,7 +171,8 @@ class ScalingState(param.Parameterized):
         return "\n".join([
             "from workbench import store", "from workbench.scoreboard import scoreboard", "",
             f'rows = scoreboard(store.open({self.source.written()}), ["{scaling_data.PAPER}"])',
-            f'print(rows.filter(rows["claim"].str.starts_with("{scaling_data.TRAINED}")))',
+            'tested = rows.filter(rows["run_id"].is_not_null())',
+            f'print(tested.filter(tested["claim"].str.starts_with("{scaling_data.TRAINED}")))',
         ])  # fmt: skip
 
 
