@@ -101,6 +101,15 @@ def test_what_a_full_run_has_found_is_shown_beside_a_quick_one(toy):
     assert json.loads(workbench("reproduce", "amdahl", "--json")[0])[0]["verdict"] == "untested", "of this very run"
 
 
+def test_a_full_run_that_crashes_does_not_show_what_an_earlier_one_has_found(toy):
+    assert "reproduced" in workbench("reproduce", "amdahl")[0]
+    code = (toy / "amdahl.py").read_text(encoding="utf-8")
+    (toy / "amdahl.py").write_text(code.replace("    for step", "    raise RuntimeError('no luck')\n    for step"))
+    out, _ = workbench("reproduce", "amdahl", "--preset", "full", code=1)
+    assert "untested" in out
+    assert "reproduced" not in out
+
+
 def test_a_crash_is_told_kept_and_exits_with_1(toy):
     code = (toy / "amdahl.py").read_text(encoding="utf-8")
     (toy / "amdahl.py").write_text(code.replace("    for step", "    raise RuntimeError('no luck')\n    for step"))

@@ -90,10 +90,12 @@ def _settle(frame: "pl.DataFrame", finished: list[runner.Finished], options: "Re
 
 
 def _with_kept(frame: "pl.DataFrame", options: "Reproduce") -> "pl.DataFrame":
-    """The rows, where what another preset tests is as its newest run found it: the committed evidence, say."""
+    """The rows, where what a quick run leaves to the full one is as the newest full run, maybe evidence, found it."""
     import polars as pl
 
-    elsewhere = (pl.col("verdict") == "untested") & (pl.col("preset") != options.preset)
+    if options.preset != "quick":  # a claim that a full run did not test is one that it should have
+        return frame
+    elsewhere = (pl.col("verdict") == "untested") & (pl.col("preset") == "full")
     with store.open(options.store) as log:
         kept = scoreboard(log, frame["paper"].unique(maintain_order=True))
     return pl.concat([frame.filter(~elsewhere), kept.join(frame.filter(elsewhere), on="claim_id", how="semi")])
