@@ -9,9 +9,10 @@ from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 
 from apps.style import FONT
+from apps.style import INK as INK
 
 TEXT_FONT = value(FONT)  # bokeh takes a bare string with a space in it for a column
-INK, GREY, RULE = "#1A1A1A", "#6B6B6B", "#ECECEC"
+GREY, RULE = "#6B6B6B", "#ECECEC"
 
 
 def axes(x_label: str, height: int, **params: Any) -> Any:

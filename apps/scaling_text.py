@@ -149,16 +149,16 @@ def _label(*parts: str) -> str:
 def cost_basis(state: ScalingState) -> str:
     """What the figures of cost rest on."""
     choice = state.choice()
-    lengths = f"{_lengths(choice.inputs)} in, {_lengths(choice.outputs)} out"
     return (
         f'<p class="dim small">{evidence_mark("modelled")} {hint(_COST_HINT)} What parameters add to {choice.size} '
         f"with one stream to reach the loss of {choice.streams} streams on {CORPORA[choice.corpus]}, divided by what "
-        f"the streams add; {lengths}. Verify: {VERIFY}</p>"
+        f"the streams add; {_lengths(choice)}. Verify: {VERIFY}</p>"
     )
 
 
-def _lengths(lengths: tuple[int, ...]) -> str:
-    return f"{lengths[0]} tokens" if len(lengths) == 1 else "mean of 64 to 512 tokens"
+def _lengths(choice: scaling_cost.Choice) -> str:
+    told = lambda of: f"{of[0]} tokens" if len(of) == 1 else "mean of 64 to 512 tokens"
+    return f"{told(choice.inputs)} in, {told(choice.outputs)} out"
 
 
 def parts_html(state: ScalingState, kind: str) -> str:
@@ -211,10 +211,9 @@ def _claim(row: dict[str, Any]) -> tuple[str, ...]:
 def parts_head(state: ScalingState) -> str:
     """What the tables of parts are of."""
     choice = state.choice()
-    lengths = f"{_lengths(choice.inputs)} in, {_lengths(choice.outputs)} out"
     return (
         f'<p class="dim small">{evidence_mark("modelled")} {hint(_COST_HINT)} {choice.size}, batch {state.batch}, one '
-        f"generation: {lengths}. The prompt is read once, then each token is written in a pass of its own. "
+        f"generation: {_lengths(choice)}. The prompt is read once, then each token is written in a pass of its own. "
         "Cache: keys and values of all streams; merging: the small network that weighs the streams; vocabulary: "
         "embedding and head.</p>"
     )

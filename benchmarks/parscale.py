@@ -21,7 +21,7 @@ import numpy as np
 from _record import keep
 
 from workbench import lm, parscale
-from workbench.studies._parscale_training import Arm, Budget
+from workbench.studies._parscale_training import FIRST, Arm, Budget
 
 SEED = 0
 PLAIN, ONE, TWO, FOUR = Arm(prefix="none"), Arm(), Arm(2), Arm(4)
@@ -35,7 +35,6 @@ class Cell:
     hidden_dim: int = 64
     second: int = 500
     prefix_tokens: int = 14
-    scale: float | None = None
     two_stages: bool = True
 
 
@@ -47,10 +46,14 @@ def cells() -> Iterator[Cell]:
     for prefix in (4, 48):
         yield from (Cell(arm, prefix_tokens=prefix) for arm in (ONE, TWO))
     for scale in (0.02, 1.0):
-        yield from (Cell(dataclasses.replace(arm, prefix="noise"), scale=scale) for arm in (ONE, TWO))
-    noise = dataclasses.replace(TWO, prefix="noise")
+        yield from (Cell(noisy(arm, scale)) for arm in (ONE, TWO))
     yield Cell(PLAIN, second=2000, two_stages=False)
-    yield Cell(noise, second=2000, scale=0.3, two_stages=False)
+    yield Cell(noisy(TWO, 0.3), second=2000, two_stages=False)
+
+
+def noisy(arm: Arm, scale: float) -> Arm:
+    """The arm with prefixes of noise."""
+    return dataclasses.replace(arm, prefix="noise", scale=scale)
 
 
 def main() -> None:
@@ -78,34 +81,26 @@ def measure(cell: Cell, first: dict[int, lm.Training], quick: bool) -> dict[str,
     steps = {"first": 20, "second": 10} if quick else {"first": 1500, "second": cell.second}
     config, stream, began = budget.config(cell.hidden_dim), budget.stream, time.perf_counter()
     if cell.two_stages and cell.hidden_dim not in first:
-        constant = lm.AdamW(3e-3, warmup=0.05, decay="constant")
-        first[cell.hidden_dim] = lm.train(config, stream, steps["first"], optimiser=constant, seeds=(SEED,))
+        first[cell.hidden_dim] = lm.train(config, stream, steps["first"], optimiser=FIRST, seeds=(SEED,))
     base = first[cell.hidden_dim].model(SEED) if cell.two_stages else lm.init(config, jax.random.key(SEED))
     later = lm.Later(stream, steps["first"]) if cell.two_stages else stream
-    start = begin(cell, base, budget)
+    start = cell.arm.begin(base, budget.prompts(SEED), jax.random.fold_in(jax.random.key(SEED), cell.arm.streams))
     run = lm.train(start, later, steps["second"], optimiser=lm.AdamW(3e-3, warmup=0.05), seeds=(SEED,))
     model, held = run.model(SEED), budget.held_out
+    apart = parscale.residuals(model, held) if cell.arm.streams > 1 else None
     row: dict[str, Any] = {
         "hidden_dim": cell.hidden_dim, "second": cell.second, "two_stages": cell.two_stages,
         "streams": cell.arm.streams, "prefix": cell.arm.prefix, "prefix_tokens": cell.prefix_tokens,
-        "scale": cell.scale, "parameters": lm.count_parameters(model, embedding=False),
-        "loss": float(lm.evaluate(model, held).loss), "seconds": round(time.perf_counter() - began, 1),
+        "scale": cell.arm.scale if cell.arm.prefix == "noise" else None,
+        "parameters": lm.count_parameters(model, embedding=False),
+        "loss": apart.merged if apart else float(lm.evaluate(model, held).loss),
+        "seconds": round(time.perf_counter() - began, 1),
     }  # fmt: skip
     if cell.arm.prefix == "none":
         row["prefix_tokens"] = 0
-    if cell.arm.streams > 1:
-        apart = parscale.residuals(model, held)
+    if apart:
         row |= {"alone": float(np.mean(apart.single)), "averaged": apart.averaged, "predicted": apart.predicted_gain}
     return row
-
-
-def begin(cell: Cell, base: lm.Model, budget: Budget) -> lm.Model:
-    """The model as the arm changes it; noise of the cell's own scale."""
-    key = jax.random.fold_in(jax.random.key(SEED), cell.arm.streams)
-    if cell.scale is None:
-        return cell.arm.begin(base, budget.prompts(SEED), key)
-    noise = {"key": key, "prefix_tokens": cell.prefix_tokens, "scale": cell.scale}
-    return parscale.prefixed(base, **noise) if cell.arm.streams == 1 else parscale.wrap(base, streams=2, **noise)
 
 
 if __name__ == "__main__":

@@ -63,11 +63,14 @@ def bits_per_byte(model: Model, corpus: data.Corpus, *, length: int, windows: in
     return float(evaluate(model, held_out(corpus, length=length, windows=windows, seed=seed)).bits)
 
 
-@functools.lru_cache(maxsize=8)
 def _tokens(corpus: data.Corpus, tokenizer: AbstractTokenizer) -> data.Corpus:
-    """The corpus with tokens in the place of its bytes, file by file; characters that are no UTF-8 are replaced."""
-    if isinstance(tokenizer, Bytes):
-        return corpus
+    """The corpus with tokens in the place of its bytes."""
+    return corpus if isinstance(tokenizer, Bytes) else _tokenized(corpus, tokenizer)
+
+
+@functools.lru_cache(maxsize=8)
+def _tokenized(corpus: data.Corpus, tokenizer: AbstractTokenizer) -> data.Corpus:
+    """File by file; characters that are no UTF-8 are replaced."""
     bounds = zip(corpus.offsets[:-1], corpus.offsets[1:], strict=True)
     files = [tokenizer.encode(corpus.bytes[i:j].tobytes().decode(errors="replace")) for i, j in bounds]
     offsets = np.cumsum([0, *map(len, files)])

@@ -104,7 +104,7 @@ def claims(budget: Budget, compared: Mapping[str, Compared]) -> dict[str, Outcom
     conditions = {
         "bytes": budget.batch * budget.length * budget.steps,
         **{f"parameters of {model}": found.parameters for model, found in compared.items()},
-        **{f"bits a byte of {model}": _interval(found.bits) for model, found in compared.items()},
+        **{f"bits a byte of {model}": mean_interval(found.bits).words(3) for model, found in compared.items()},
     }
     ours = {model: compared[model].bits for model in order}
     outcomes = {
@@ -144,8 +144,3 @@ def _most(model: lm.Model, batch: lm.Batch) -> float:
     stats = lm.forward(model, batch.tokens).stats
     assert stats is not None
     return float(stats.iterations.max()) if bool(stats.converged.all()) else float("inf")
-
-
-def _interval(samples: np.ndarray) -> str:
-    known = mean_interval(samples)
-    return f"{known.value:.3f} ({known.lo:.3f} to {known.hi:.3f})"

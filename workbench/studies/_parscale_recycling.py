@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from workbench import data, lm
-from workbench.studies._parscale_training import Arm, interval, judge, order, train
-from workbench.study import Outcome
+from workbench.studies._parscale_training import Arm, judge, order, train
+from workbench.study import Outcome, mean_interval
 
 MODEL = "smollm2-135m"
 ARMS = {"prefix": Arm(freeze=True), "P = 2": Arm(2, freeze=True)}
@@ -51,7 +51,7 @@ def run(budget: Budget, log: Any, tell: Callable[[str], None]) -> dict[str, Outc
         losses[name] = judge(run, held, log, title)
         tell(title)
     told: dict[str, Any] = {"tokens a seed": budget.batch * budget.length * budget.steps, "loss, frozen": frozen}
-    told |= {f"loss, {name}": interval(values) for name, values in losses.items()}
-    told |= {f"loss before training, {name}": interval(values) for name, values in starts.items()}
+    told |= {f"loss, {name}": mean_interval(values).words(4) for name, values in losses.items()}
+    told |= {f"loss before training, {name}": mean_interval(values).words(4) for name, values in starts.items()}
     every = {"P = 2": losses["P = 2"], "prefix": losses["prefix"], "frozen": np.full(len(budget.seeds), frozen)}
     return {"train.recycled.smollm2": order(every, told)}

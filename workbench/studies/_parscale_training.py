@@ -19,6 +19,7 @@ from workbench import data, lm, parscale
 from workbench.studies._jobs import compute
 from workbench.study import Outcome, mean_interval, slugify
 
+FIRST = lm.AdamW(3e-3, warmup=0.05, decay="constant")  # how every model is trained before its arms part
 EVERY = 50  # optimiser steps between two points that are logged
 
 
@@ -28,7 +29,7 @@ class Arm:
 
     `prefix` says what a stream's prefix is at the start: the keys and values of real bytes, or noise. `rate` is the
     best of 1.5e-3, 3e-3 and 6e-3 (frozen: of 3e-3, 1e-2 and 3e-2) for seed 0, which is not judged. `longer` multiplies
-    the steps.
+    the steps, `scale` is the standard deviation of noise.
     """
 
     streams: int = 1
@@ -37,13 +38,14 @@ class Arm:
     freeze: bool = False
     rate: float = 3e-3
     longer: int = 1
+    scale: float = 0.02
 
     def begin(self, base: lm.Model, prompts: np.ndarray, key: Array) -> lm.Model:
         """The model as this arm changes it; `prompts` holds a row of tokens for each of many streams."""
         if self.prefix == "none":
             return base
         held: dict[str, Any] = {"prefix_tokens": prompts.shape[1], "key": key, "freeze": self.freeze}
-        held["prompts"] = prompts[: self.streams] if self.prefix == "bytes" else None
+        held |= {"prompts": prompts[: self.streams]} if self.prefix == "bytes" else {"scale": self.scale}
         if self.streams == 1:
             return parscale.prefixed(base, **held)
         return parscale.wrap(base, streams=self.streams, aggregation=self.aggregation, **held)
@@ -147,9 +149,8 @@ def second_stage(budget: Budget, first: lm.Training, name: str, arm: Arm, held: 
 
 def first_stage(budget: Budget, hidden_dim: int, log: Any) -> lm.Training:
     """One stream at a constant rate."""
-    optimiser = lm.AdamW(3e-3, warmup=0.05, decay="constant")
     config, title = budget.config(hidden_dim), f"first stage, {hidden_dim} channels"
-    return _train(config, budget.stream, budget.first, optimiser, budget.seeds, log, title)
+    return _train(config, budget.stream, budget.first, FIRST, budget.seeds, log, title)
 
 
 def train(
@@ -175,7 +176,7 @@ def _train(
 
 
 def judge(run: lm.Training, held: list[lm.Batch], log: Any, name: str) -> np.ndarray:
-    """The held-out loss of each seed's model."""
+    """The held-out loss of each seed's model; one after the other, as side by side SmolLM2's logits take gigabytes."""
     return kept(log, name, run.seeds, [float(lm.evaluate(run.model(seed), held).loss) for seed in run.seeds])
 
 
@@ -232,9 +233,9 @@ def conditions(budget: Budget, found: Found) -> dict[str, Any]:
     """What was spent, and the loss of every arm."""
     steps = budget.first + budget.second
     told: dict[str, Any] = {"parameters": found.sizes["P = 1"], "bytes a seed": budget.batch * budget.length * steps}
-    told |= {f"loss, {name}": interval(values) for name, values in found.losses.items()}
-    together = {name: every for name, every in found.apart.items() if name not in found.losses}
-    return told | {f"loss, {name}": interval([each.averaged for each in every]) for name, every in together.items()}
+    told |= {f"loss, {name}": mean_interval(values).words(4) for name, values in found.losses.items()}
+    averaged = {name: [e.averaged for e in every] for name, every in found.apart.items() if name not in found.losses}
+    return told | {f"loss, {name}": mean_interval(values).words(4) for name, values in averaged.items()}
 
 
 def order(best_first: Mapping[str, np.ndarray], conditions: Mapping[str, Any]) -> Outcome:
@@ -265,8 +266,3 @@ def equivalent(found: Found, streams: int) -> Outcome:
     note = f"ln L falls by {slope:.3f} for each ln N, from {small:,} to {large:,} parameters"
     factor = np.exp((plain - ours) / slope)
     return Outcome(factor, None, np.ones_like(factor), note=note)
-
-
-def interval(samples: Any) -> str:
-    known = mean_interval(samples)
-    return f"{known.value:.4f} ({known.lo:.4f} to {known.hi:.4f})"

@@ -70,6 +70,10 @@ class Estimate(NamedTuple):
     hi: float
     n: int
 
+    def words(self, decimals: int) -> str:
+        """The value with its interval in brackets."""
+        return f"{self.value:.{decimals}f} ({self.lo:.{decimals}f} to {self.hi:.{decimals}f})"
+
 
 class Region(NamedTuple):
     """The closed interval [lo, hi] of values that agree with the claim (`open` excludes the lower end)."""
