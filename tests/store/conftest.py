@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from workbench import store
+from workbench.store._segment import content_size
 
 WRITER = Path(__file__).with_name("writer_process.py")
 
@@ -43,6 +44,19 @@ def record(root):
 
 
 @pytest.fixture
+def append():
+    """`append(file, text)`: write behind the last line of a segment, whose writer may keep room there."""
+
+    def write(file: Path, text: str) -> None:
+        end = content_size(file)
+        with file.open("r+b") as lines:
+            lines.seek(end)
+            lines.write(text.encode())
+
+    return write
+
+
+@pytest.fixture
 def dead_pid() -> int:
     """The pid of a process that has ended."""
     child = subprocess.Popen([sys.executable, "-c", "pass"])
@@ -56,8 +70,7 @@ def crash(root, dead_pid):
 
     def make(run: store.Run, ago: float = 120.0, host: str | None = None) -> str:
         run._ended.set()  # the heartbeat stops
-        os.close(run._fd)
-        run._fd = -1
+        run._segment._disown()  # the room behind the last line stays, as after a kill
         file = run.path / "run.json"
         facts = json.loads(file.read_text())
         facts["sessions"][-1] |= {"pid": dead_pid, "pid_started": None} | ({"host": host} if host else {})

@@ -155,16 +155,14 @@ def test_a_log_is_a_picture_until_it_is_refreshed(root, record):
         assert log.runs()["tags"].to_list() == [["x"]]
 
 
-def test_a_line_is_read_when_it_is_whole(root):
+def test_a_line_is_read_when_it_is_whole(root, append):
     run = store.run("toy", path=root)
     run.log(a=1.0)
-    with store.open(root) as log, (run.path / "metrics.jsonl").open("a") as lines:
-        lines.write('{"s":1,"t":1000000,')
-        lines.flush()
+    with store.open(root) as log:
+        append(run.path / "metrics.jsonl", '{"s":1,"t":1000000,')
         log.refresh()
         assert log.metrics(run.id).height == 1
-        lines.write('"m":{"a":2.0}}\n')
-        lines.flush()
+        append(run.path / "metrics.jsonl", '"m":{"a":2.0}}\n')
         log.refresh()
         assert log.metrics(run.id)["a"].to_list() == [1.0, 2.0]
     run.finish()

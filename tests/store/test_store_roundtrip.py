@@ -250,27 +250,3 @@ def test_side_files(root):
             with pytest.raises(ValueError, match=r"name|study"):
                 run.describe(name, {})
     assert json.loads((run.path / "hlo-counts.json").read_text()) == {"flops": 12}
-
-
-def test_a_full_disk_takes_no_half_line(root, monkeypatch):
-    """A short write is completed, and when that fails the half line is taken back and the error told."""
-    import os
-
-    run = store.run("toy", path=root)
-    run.log(a=1.0)
-    real, calls = os.write, []
-
-    def full(fd, data):
-        calls.append(fd)
-        if len(calls) == 1:
-            return real(fd, data[:7])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "write", full)
-    with pytest.raises(OSError, match="No space"):
-        run.log(a=2.0)
-    monkeypatch.setattr(os, "write", real)
-    run.log(a=3.0)
-    run.finish()
-    with store.open(root) as log:
-        assert log.metrics(run.id)["a"].to_list() == [1.0, 3.0]

@@ -150,16 +150,16 @@ def test_a_failed_ingestion_changes_nothing(root, record, monkeypatch):
     assert store.check(root).ok
 
 
-def test_torn_and_foreign_lines_are_left_out(root):
+def test_torn_and_foreign_lines_are_left_out(root, append):
     run = store.run("toy", path=root)
     run.log(a=1.0)
     run.result({"claim_id": "deer.x"})
-    with (run.path / "metrics.jsonl").open("a") as lines:
-        lines.write('garbage\n\n[1]\n{"s":7}\n{"s":1,"t":2000000,"m":{"a":2.0}}\n{"s":2,"t":2000000,"m":{"a":3.')
     with (run.path / "results.jsonl").open("a") as lines:
         lines.write('{"claim_id":"de')
     run.result({"claim_id": "deer.y"})
     run.finish()
+    foreign = 'garbage\n\n[1]\n{"s":7}\n{"s":1,"t":2000000,"m":{"a":2.0}}\n{"s":2,"t":2000000,"m":{"a":3.'
+    append(run.path / "metrics.jsonl", foreign)
     with store.open(root) as log:
         live = log.metrics(run.id)["a"].to_list()
     store.sync(root)

@@ -21,6 +21,7 @@ from workbench.store._paths import (
     run_folders,
     segments,
 )
+from workbench.store._segment import content_size
 from workbench.store._sync import fresh_ids, known_runs, states
 from workbench.store.unfinished import UNFINISHED
 
@@ -100,7 +101,7 @@ def _torn(state: RunState) -> list[str]:
     """The files of a run that end inside a line, and the results that cannot be read."""
     torn = []
     for path in segments(state.folder):
-        size = path.stat().st_size
+        size = content_size(path)
         with path.open("rb") as lines:
             if size and os.pread(lines.fileno(), 1, size - 1) != b"\n":
                 torn.append(f"{state.run_id}/{path.name}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from workbench.store import annotations
 from workbench.store._folder import read_state
-from workbench.store._format import dumps
+from workbench.store._format import dumps, read_lines
 from workbench.store._paths import NEW, RUNS, locate
 from workbench.store._unknown import known_run
 from workbench.store.recorder import draft_folder
@@ -38,8 +38,8 @@ def keep_evidence(run_id: str, path: str | os.PathLike[str] | None = None) -> Pa
     lines = [{"file": "run.json", "data": _without_host(state.record)}]
     for name in [*_FILES, *sorted(file.name for file in folder.glob("metrics*.jsonl"))]:
         if (folder / name).exists():
-            text = (folder / name).read_text(encoding="utf-8")
-            rows = [json.loads(row) for row in text.splitlines()] if name.endswith(".jsonl") else [json.loads(text)]
+            file = folder / name
+            rows = read_lines(file)[0] if name.endswith(".jsonl") else [json.loads(file.read_bytes())]
             lines += [{"file": name, "data": row} for row in rows]
     file = root / EVIDENCE / f"{run_id}.jsonl"
     file.parent.mkdir(exist_ok=True)

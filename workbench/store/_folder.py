@@ -11,6 +11,7 @@ from typing import Any
 from workbench.store import _facts
 from workbench.store._format import dumps, read_lines
 from workbench.store._paths import run_key, segments
+from workbench.store._segment import content_size
 
 RUN_SCHEMA = 1  # the version of run.json and of the files beside it
 # a heartbeat this old speaks for a crash, here and on another host
@@ -71,7 +72,7 @@ def read_state(folder: Path, now: float | None = None) -> RunState:
     """The run in `folder` as it stands at the time `now` (seconds since 1970; the present by default)."""
     record = read_record(folder)
     files = segments(folder)  # sizes before content: a file that grows meanwhile is seen as changed next time
-    size = sum(file.stat().st_size for file in files)
+    size = sum(content_size(file) for file in files)
     ending, beat = read_ending(folder), heartbeat(folder)
     if ending is None and _crashed(record["sessions"][-1], (time.time() if now is None else now) - beat):
         # asked again: the run may have ended, and its process gone, since the first look

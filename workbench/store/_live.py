@@ -1,6 +1,5 @@
 """What a reader sees beside the catalogue: the runs that it lacks, read from their folders, files by their tails."""
 
-import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +8,10 @@ from typing import TYPE_CHECKING
 from workbench.store._catalogue import FACTS, count_rows, load_facts, load_metrics, summarise
 from workbench.store._folder import RunState
 from workbench.store._paths import run_key, segments
+from workbench.store._segment import whole_lines
 
 if TYPE_CHECKING:
     import duckdb
-
-_COPY = 1 << 20
 
 
 @dataclass
@@ -68,26 +66,5 @@ class Live:
 
 def _copy_lines(source: Path, start: int, target: Path) -> int:
     """Copy the whole lines of `source` behind `start` to `target`; returns where the next, unfinished one begins."""
-    with source.open("rb") as lines:
-        end = _last_newline(lines.fileno(), start)
-        if end > start:
-            lines.seek(start)
-            with target.open("wb") as copy:
-                left = end - start
-                while left:
-                    chunk = lines.read(min(_COPY, left))
-                    copy.write(chunk)
-                    left -= len(chunk)
-    return end
-
-
-def _last_newline(fd: int, start: int) -> int:
-    """The offset behind the last newline after `start`; `start` when there is none."""
-    end = os.fstat(fd).st_size
-    while end > start:
-        begin = max(start, end - _COPY)
-        at = os.pread(fd, end - begin, begin).rfind(b"\n")
-        if at >= 0:
-            return begin + at + 1
-        end = begin
-    return start
+    with target.open("wb") as copy:
+        return start + sum(map(copy.write, whole_lines(source, start)))

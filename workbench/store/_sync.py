@@ -27,6 +27,7 @@ from workbench.store._paths import (
     run_folders,
     segments,
 )
+from workbench.store._segment import content_size
 
 if TYPE_CHECKING:
     import duckdb
@@ -151,7 +152,7 @@ def fresh_ids(root: Path, known: dict[str, Known]) -> list[str]:
             fresh.append(run_id)
         elif run_id in resumed or facts.status == "crashed":
             files = segments(root / RUNS / run_id)
-            same = len(files) == facts.segments and sum(f.stat().st_size for f in files) == facts.bytes
+            same = len(files) == facts.segments and sum(map(content_size, files)) == facts.bytes
             if not same or (facts.status == "crashed" and _came_back(root / RUNS / run_id, facts)):
                 fresh.append(run_id)
     return fresh

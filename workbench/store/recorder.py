@@ -11,6 +11,7 @@ from workbench.store import _facts, annotations
 from workbench.store._folder import RUN_SCHEMA, heartbeat, read_ending, read_record, read_state, seconds, utc
 from workbench.store._format import dumps, plain, step_text, write_json
 from workbench.store._paths import NEW, RUNS, check_study, locate, new_run_id, segments
+from workbench.store._segment import content_size
 from workbench.store._unknown import known_run
 from workbench.store.writer import Run
 
@@ -112,9 +113,9 @@ def last_step(files: Sequence[Path]) -> int:
     """The step of the last whole line of the newest file that has one; -1 when nothing was logged."""
     for file in reversed(files):
         with file.open("rb") as lines:
-            size = file.stat().st_size
-            lines.seek(max(0, size - (1 << 16)))
-            for line in reversed(lines.read().split(b"\n")):
+            end = content_size(file)
+            lines.seek(begin := max(0, end - (1 << 16)))
+            for line in reversed(lines.read(end - begin).split(b"\n")):
                 try:
                     return int(json.loads(line)["s"])
                 except (ValueError, KeyError, TypeError):

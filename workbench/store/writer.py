@@ -1,4 +1,5 @@
-"""A run writes: its own folder and nothing else. No database, no lock, no buffer, so nothing is lost when it is killed.
+"""A run writes: its own folder and nothing else. No database, no lock, no buffer of its own, so nothing is lost when
+it is killed.
 
 with store.run("my-idea", config={"learning_rate": 1e-3}) as run:
     run.log(step=0, loss=1.0)
@@ -23,11 +24,11 @@ from workbench.store._format import (
     metric_name,
     metric_value,
     step_text,
-    write_all,
     write_bytes,
     write_json,
 )
 from workbench.store._paths import check_study, segment_name
+from workbench.store._segment import SegmentWriter
 
 HEARTBEAT_S = 5.0
 _ROWS_PER_WRITE = 10_000
@@ -48,8 +49,7 @@ class Run:
         self._names: dict[str, str] = {}
         self._lock = threading.Lock()
         self._began, self._cpu_began = time.monotonic(), _facts.cpu_seconds()
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
-        self._fd = os.open(folder / segment_name(segment), flags, 0o644)
+        self._segment = SegmentWriter(folder / segment_name(segment))
         self._ended = threading.Event()
         threading.Thread(target=_beat, args=(folder / "HEARTBEAT", self._ended), daemon=True).start()
 
@@ -70,14 +70,14 @@ class Run:
         with self._lock:
             if step is None:
                 step = self._next
-            if type(step) is not int or not _FIRST_STEP <= step <= _LAST_STEP:
+            elif type(step) is not int or not _FIRST_STEP <= step <= _LAST_STEP:
                 step = step_text(step)
             self._next = step + 1
             line = f'{{"s":{step},"t":{time_ns() // 1000},"m":{{{body}}}}}\n'.encode()
-            # The one call that every row costs stands here, not in a method: that is a twelfth of the time.
-            written = os.write(self._fd, line) if self._fd >= 0 else -1
-            if written != len(line):
-                self._complete(line, written)
+            try:  # the one call that every row costs stands here, not in a method: that is a twelfth of the time
+                self._segment.put(line)
+            except ValueError:
+                self._write(line)
 
     def log_many(self, /, step: Any = None, **columns: Any) -> None:
         """Append many rows at once: `step` and each column are sequences or arrays of one length.
@@ -101,8 +101,7 @@ class Run:
             for at in range(0, length, _ROWS_PER_WRITE):
                 chunk = slice(at, at + _ROWS_PER_WRITE)
                 rows = zip(steps[chunk], *(column[chunk] for column in texts.values()), strict=True)
-                lines = "".join([row % values for values in rows]).encode()
-                self._complete(lines, os.write(self._fd, lines) if self._fd >= 0 else -1)
+                self._write("".join([row % values for values in rows]).encode())
 
     def artifact(self, name: str, data: bytes | str | Path) -> Path:
         """Keep bytes, text (str) or a copy of a file (Path) as `artifacts/<name>`; returns where it lies.
@@ -188,24 +187,19 @@ class Run:
             self._names[name] = metric_name(name)
         return self._names[name]
 
-    def _complete(self, lines: bytes, written: int) -> None:
-        """After one write of whole lines: on a full disk they are taken back whole and the error is raised."""
-        if written < 0:
-            raise RuntimeError(f"run {self.id} has ended; store.resume({self.id!r}) continues it")
-        if written != len(lines):
-            start = os.fstat(self._fd).st_size - written
-            try:
-                write_all(self._fd, lines[written:])
-            except OSError:
-                os.ftruncate(self._fd, start)
-                raise
+    def _write(self, lines: bytes) -> None:
+        try:
+            self._segment.write(lines)
+        except ValueError:
+            raise RuntimeError(
+                f"run {self.id} has ended or belongs to another process; store.resume({self.id!r}) continues it"
+            ) from None
 
     def _end(self, marker: str, facts: dict[str, Any]) -> None:
         with self._lock:
-            if self._fd < 0:
+            if self._segment.closed:
                 return
-            os.close(self._fd)
-            self._fd = -1
+            self._segment.close()
         self._ended.set()
         usage = {
             "finished": utc(),
