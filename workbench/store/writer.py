@@ -32,7 +32,6 @@ from workbench.store._segment import SegmentWriter
 
 HEARTBEAT_S = 5.0
 _ROWS_PER_WRITE = 10_000
-_FIRST_STEP, _LAST_STEP = -(2**63), 2**63 - 1
 _SIDE_FILE_TAKEN = ("run", "claims", "DONE", "FAILED")
 
 
@@ -59,18 +58,19 @@ class Run:
         A value is a real scalar of Python, numpy or JAX, NaN and infinities included. Raises `ValueError` that names
         the metric for anything else, and `RuntimeError` when the run has ended.
         """
-        if not metrics:
-            return
-        body, names = "", self._names
+        body, names = None, self._names
         for name, value in metrics.items():
-            finite = type(value) is float and value - value == 0.0
-            text = repr(value) if finite else metric_value(name, value)
-            pair = (names.get(name) or self._name(name)) + text
-            body = f"{body},{pair}" if body else pair
+            if type(value) is float and value - value == 0.0 and name in names:  # finite, and named before
+                pair = f"{names[name]}{value!r}"
+            else:
+                pair = self._name(name) + metric_value(name, value)
+            body = pair if body is None else f"{body},{pair}"
+        if body is None:
+            return
         with self._lock:
             if step is None:
                 step = self._next
-            elif type(step) is not int or not _FIRST_STEP <= step <= _LAST_STEP:
+            elif type(step) is not int or not -1 <= step >> 63 <= 0:  # more than 64 bits
                 step = step_text(step)
             self._next = step + 1
             line = f'{{"s":{step},"t":{time_ns() // 1000},"m":{{{body}}}}}\n'.encode()
