@@ -6,7 +6,7 @@ import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool, Legend, LegendItem
 from bokeh.plotting import figure
 
-from apps.runs_state import RunsState
+from apps.curves_state import CurvesState
 from workbench import display
 
 # Together with the colour: eight colours with solid lines, then again dashed.
@@ -17,7 +17,7 @@ _X_LABEL = {"step": "step", "time": "time since the first row (s)"}
 class Curves:
     """The figures of one choice of runs, metrics and axes; `update` changes their data and leaves zoom alone."""
 
-    def __init__(self, state: RunsState) -> None:
+    def __init__(self, state: CurvesState) -> None:
         self.state = state
         self.runs, self.metrics = state.drawn(), state.drawn_metrics()
         self._sources: dict[tuple[str, str], Any] = {}
@@ -50,7 +50,7 @@ class Curves:
         if not state.log_y:
             fig.y_range.default_span = self._span(name)
         look: dict[str, Any] = {"label_text_font_size": "12px", "margin": 0, "padding": 2, "spacing": 0}
-        legend = Legend(items=items, border_line_color=None, click_policy="hide", **look)
+        legend = Legend(items=items, border_line_color=None, click_policy="hide", location="top_left", **look)
         legend.ncols = 2 if len(items) > 3 else 1
         fig.add_layout(legend, "below")
         return fig
@@ -69,7 +69,7 @@ class Curves:
         self._sources[run_id, name] = source
         look = {
             "line_color": display.CATEGORICAL[at % len(display.CATEGORICAL)],
-            "line_dash": DASHES[at // len(display.CATEGORICAL) % len(DASHES)],
+            "line_dash": self._dash(at),
         }
         renderers = []
         if self.state.smoothing > 0:
@@ -80,6 +80,10 @@ class Curves:
         tips = [("run", run_id), (self.state.x, "@x{0.[00]}"), (name, "@raw{0.0000}")]
         fig.add_tools(HoverTool(renderers=[line], tooltips=tips, point_policy="snap_to_data", visible=False))
         return LegendItem(label=short_id(run_id), renderers=[line, *renderers])
+
+    def _dash(self, at: int) -> str:
+        """Of two runs the second is dashed, so that the first shows where both went alike."""
+        return DASHES[at if len(self.runs) == 2 else at // len(display.CATEGORICAL) % len(DASHES)]
 
     def _data(self, run_id: str, name: str) -> dict[str, np.ndarray]:
         curve = self.state.curve(run_id, name)

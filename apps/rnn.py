@@ -10,13 +10,14 @@ from apps.curves import short_id
 from apps.figures import beside, pane
 from apps.live import follow
 from apps.rnn_data import CELLS, Chain
-from apps.rnn_figures import chain_figure, factor_text, residual_figure, sweep_figure
+from apps.rnn_figures import chain_figure, residual_figure, sweep_figure
 from apps.rnn_lab import LabState
 from apps.rnn_state import RnnState
+from apps.rnn_tables import chain_html, residual_html, sweep_html
 from apps.rnn_try import Lab
 from apps.shell import card, copy_button, downloads, empty, group, markup, page, reset_button, sync_url, trouble
 from apps.source import Source
-from apps.style import NUMBERS, evidence_mark, numbers, runs_link
+from apps.style import NUMBERS, evidence_mark, runs_link
 from workbench import display
 
 SENTENCE = (
@@ -54,7 +55,7 @@ class RnnView:
         self.chains, self.residuals, self.sweep = (beside() for _ in range(3))
         self.controls = _controls(state)
         self.lab = Lab(lab)
-        self.copy, self._renew_copy = copy_button(state.python)
+        self.copies = [copy_button(text) for text in (state.python, state.residual_python, state.sweep_python)]
         state.param.watch(lambda *_: self.redraw(), ["run", "version"])
         state.param.watch(lambda *_: self.draw_chains(), "origin")
         state.param.watch(lambda *_: self.draw_residuals(), ["cells", "lengths", "solvers"])
@@ -63,11 +64,17 @@ class RnnView:
 
     def page(self) -> pmui.Page:
         """The page around the view."""
-        tools = [*downloads(self.state.table, "pararnn-seconds"), self.copy]
+        frames = {
+            "seconds": self.state.table, "residuals": self.state.residual_table, "lyapunov": self.state.sweep_table,
+        }  # fmt: skip
+        seconds, residuals, sweep = (
+            [*downloads(frame, f"pararnn-{name}"), button]
+            for (name, frame), (button, _) in zip(frames.items(), self.copies, strict=True)
+        )
         main = [
-            card(self.head, self.chains, self.told, title="Where the speed-up comes from", tools=tools),
-            card(self.residuals, title="Residual by iteration"),
-            card(self.sweep, title="Iterations against λ"),
+            card(self.head, self.chains, self.told, title="Where the speed-up comes from", tools=seconds),
+            card(self.residuals, title="Residual by iteration", tools=residuals),
+            card(self.sweep, title="Iterations against λ", tools=sweep),
             self.lab.card(),
         ]
         run, origin, *curves = self.controls
@@ -80,15 +87,17 @@ class RnnView:
         self.draw_chains()
         self.draw_residuals()
         frame, run_id = self.state.sweep()
+        self._renew_copies()
         if frame.height:
-            self.sweep.objects = [pane(sweep_figure(frame)), markup(_sweep_note(run_id))]
+            table = markup(sweep_html(frame), NUMBERS)
+            self.sweep.objects = [pane(sweep_figure(frame)), markup(_sweep_note(run_id)), table]
         else:
             self.sweep.objects = [empty("No run has swept λ yet", COMMAND)]
 
     def draw_chains(self) -> None:
         """The speed-up in its parts, and the same numbers as a table."""
         chains, run_id, told = self.state.timed()
-        self._renew_copy()
+        self._renew_copies()
         if not chains:
             self.head.object = self.told.object = ""
             self.chains.objects = [empty("No run has timed a loop against the parallel form yet", COMMAND)]
@@ -99,11 +108,11 @@ class RnnView:
             pane(chain_figure(chain, published.get(chain.cell)), markup(_block(chain), _LOOK)) for chain in chains
         ]
         where = self._where(run_id) if run_id else _machine(told)
-        self.told.object = _numbers(chains) + f'<p class="dim small">{evidence_mark("measured")} {where}</p>'
+        self.told.object = chain_html(chains) + f'<p class="dim small">{evidence_mark("measured")} {where}</p>'
 
     def draw_residuals(self) -> None:
         """The residual curves that pass the filters, a figure a cell."""
-        self._renew_copy()
+        self._renew_copies()
         drawn = self.state.drawn()
         if not self.state.curves():
             self.residuals.objects = [empty("No run has logged residuals yet", COMMAND)]
@@ -112,7 +121,12 @@ class RnnView:
         else:
             cells = dict.fromkeys(curve.cell for curve in drawn)
             figures = [residual_figure(self.state, c, [curve for curve in drawn if curve.cell == c]) for c in cells]
-            self.residuals.objects = [*map(pane, figures), markup(_residual_note(self.state.curve_run()))]
+            table = markup(residual_html(self.state.residual_table()), NUMBERS)
+            self.residuals.objects = [*map(pane, figures), markup(_residual_note(self.state.curve_run())), table]
+
+    def _renew_copies(self) -> None:
+        for _, renew in self.copies:
+            renew()
 
     def _where(self, run_id: str) -> str:
         row = self.state.source.runs().filter(run_id=run_id).row(0, named=True)
@@ -156,21 +170,6 @@ def _times(ratio: float | None) -> str:
     return "–" if ratio is None else f"{display.number(ratio)}×"
 
 
-def _numbers(chains: list[Chain]) -> str:
-    """The table below the figures: a row a step."""
-    rows = []
-    for chain in chains:
-        for at, link in enumerate(chain.links()):
-            first = CELLS.get(chain.cell, html.escape(chain.cell)) if at == 0 else ""
-            milliseconds = (f"{display.number(t * 1e3)} ms" for t in (link.before, link.after))
-            over = f"{display.number(link.lo)} … {display.number(link.hi)}"
-            rows.append((first, link.kind, html.escape(link.name), *milliseconds, factor_text(link.factor), over))
-    return numbers(_HEADS, rows, words=3)
-
-
-_HEADS = ("cell", "what", "to", "before", "after", "factor", "over the turns")
-
-
 def _machine(told: dict[str, Any]) -> str:
     machine = told.get("machine", {})
     where = f"{machine.get('cpu') or 'a processor'}, {machine.get('cores', '?')} cores"
@@ -188,7 +187,7 @@ def _sweep_note(run_id: str) -> str:
     return (
         f'<p class="dim small">{evidence_mark("measured")} {_run_link(run_id)}. Left of the dashed line the recurrence '
         "forgets its start (λ &lt; 0) and few iterations do; right of it it is chaotic, and solving all steps at once "
-        "does not pay. Open marks: no convergence within the bound.</p>"
+        "does not pay. Open marks, and dashes in the table: no convergence within the bound.</p>"
     )
 
 

@@ -24,6 +24,7 @@ WAYS = {
     "scan": ("fusion", "lax.scan, a step one kernel"),
     "newton": ("algorithm", "Newton, three iterations"),
 }
+SWEPT = ("gain", "length", "seed", "lyapunov")  # what a point of the λ sweep is told by; the rest are solvers
 _SECONDS = re.compile(r"seconds/(?P<way>[a-z-]+)/(?P<cell>[a-z0-9]+)")
 _RESIDUAL = re.compile(r"residual(?P<variant>(?:-[a-z0-9]+)*)/(?P<cell>[a-z0-9]+)/(?P<length>\d+)")
 
@@ -174,7 +175,7 @@ def solver_name(variant: str) -> str:
 
 
 def sweep(source: Source, run_id: str) -> pl.DataFrame:
-    """A row a point of the λ sweep: lyapunov, gain where it was logged, and the iterations of each solver."""
+    """A row a point of the λ sweep: lyapunov, what of `SWEPT` was logged, and the iterations of each solver."""
     found = [name for name in names(source, run_id) if name.startswith("sweep/")]
     if "sweep/lyapunov" not in found:
         return pl.DataFrame()
@@ -186,5 +187,5 @@ def sweep(source: Source, run_id: str) -> pl.DataFrame:
 def solvers(frame: pl.DataFrame) -> list[str]:
     """The solvers whose iterations a sweep holds, in their usual order."""
     usual = ["newton", "quasi-newton", "elk", "picard", "jacobi"]
-    have = [name for name in frame.columns if name not in ("lyapunov", "gain")]
+    have = [name for name in frame.columns if name not in SWEPT]
     return [name for name in usual if name in have] + sorted(set(have) - set(usual))

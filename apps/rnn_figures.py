@@ -148,12 +148,14 @@ def sweep_figure(frame: pl.DataFrame) -> Any:
         done = np.isfinite(y)
         look = {"color": display.CATEGORICAL[at % len(display.CATEGORICAL)]}
         source = ColumnDataSource({"x": x, "y": np.where(done, y, np.nan)})
-        line = fig.line("x", "y", source=source, line_width=2, line_dash=_DASHES[at % 5], **look)
         dots = fig.scatter("x", "y", source=source, size=8, marker=_MARKERS[at % 5], **look)
+        # of several lengths and seeds a line would run to and fro
+        one = "length" not in frame.columns
+        lines = [fig.line("x", "y", source=source, line_width=2, line_dash=_DASHES[at % 5], **look)] if one else []
         fig.scatter(x[~done], np.full((~done).sum(), top), size=9, marker=_MARKERS[at % 5], fill_color="#FFFFFF",
                     line_color=look["color"], line_width=2)  # fmt: skip
         tips = [("solver", name), ("λ", "@x{0.000}"), ("iterations", "@y{0}")]
         fig.add_tools(HoverTool(renderers=[dots], tooltips=tips, visible=False))
-        items.append(LegendItem(label=name, renderers=[line, dots]))
+        items.append(LegendItem(label=name, renderers=[*lines, dots]))
     add_legend(fig, items)
     return fig

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import param
+import polars as pl
 
 URL = {"recurrence": "map", "setting": "at", "length": "T", "method": "by"}
 DIM = 4  # channels of the network and of the cell
@@ -50,7 +51,10 @@ class LabState(param.Parameterized):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of it: `history` is the residual after each iteration, 0 included; times are medians of three."""
+    """What came of it: `history` is the residual after each iteration, 0 included; times are medians of three.
+
+    `python` holds the lines that solve the same.
+    """
 
     title: str
     history: np.ndarray
@@ -61,6 +65,11 @@ class Answer:
     error: float
     seconds: float
     scan_seconds: float
+    python: str
+
+    def table(self) -> pl.DataFrame:
+        """The history as columns iteration and residual."""
+        return pl.DataFrame({"iteration": np.arange(self.history.size), "residual": self.history.astype(float)})
 
 
 def solve(recurrence: str, setting: float, length: int, method: str) -> Answer:
@@ -88,7 +97,7 @@ def solve(recurrence: str, setting: float, length: int, method: str) -> Answer:
         f"{recurrence}, {what} = {setting:.3g}, {length} steps, {method}",
         history[~np.isnan(history)], str(found.status), bool(np.asarray(found.status.converged).all()),
         int(np.asarray(found.stats.iterations).ravel()[0]), lyapunov, float(np.abs(next(states) - next(states)).max()),
-        seconds, scan_seconds,
+        seconds, scan_seconds, _python(recurrence, setting, length, solver),
     )  # fmt: skip
 
 
@@ -144,3 +153,42 @@ def _cell() -> tuple[Any, Any]:
 
     cell = rnn.ParaGRU(DIM, DIM)
     return cell, cell.init(jax.random.key(0), jnp.float32)
+
+
+# The problems of `_problem` as text, with its setting and length; a test solves both and compares.
+_TEXT = {
+    "logistic map": """
+cell = rnn.Function(lambda h, x, r: r * h * (1 - h) + x)
+params, h0 = np.float32({at}), np.full(1, 0.3, np.float32)
+x, guess = np.zeros(({length}, 1), np.float32), np.full(({length}, 1), 0.5, np.float32)
+""",
+    "tanh network": """
+cell = rnn.Function(lambda h, x, params: jnp.tanh(params[0] * (params[1] @ h) + x))
+weights = noise.standard_normal(({dim}, {dim})).astype(np.float32) / np.float32(np.sqrt({dim}))
+params, h0, guess = (np.float32({at}), weights), np.zeros({dim}, np.float32), "input"
+x = np.float32(0.1) * noise.standard_normal(({length}, {dim})).astype(np.float32)
+""",
+    "ParaGRU": """
+cell = rnn.ParaGRU({dim}, {dim})
+params = cell.init(jax.random.key(0), jnp.float32)
+params, h0, guess = params | {{"a": params["a"] * np.float32({at})}}, None, "input"
+x = noise.standard_normal(({length}, {dim})).astype(np.float32)
+""",
+}
+_HEAD = """import jax
+import jax.numpy as jnp
+import numpy as np
+
+from workbench import rnn
+
+noise = np.random.default_rng(0)"""
+
+
+_TAIL = """solver = rnn.{solver!r}
+found = rnn.solve(cell, params, x, h0, solver=solver, guess=guess, max_steps={most}, on_failure="return")
+print(found.status, found.stats.history)"""
+
+
+def _python(recurrence: str, setting: float, length: int, solver: Any) -> str:
+    problem = _TEXT[recurrence].format(at=setting, length=length, dim=DIM)
+    return _HEAD + problem + _TAIL.format(solver=solver, most=MOST_ITERATIONS)

@@ -82,13 +82,40 @@ class RnnState(param.Parameterized):
         """Show what the page opens with."""
         self.param.update(**{name: self.param[name].default for name in URL})
 
+    def residual_table(self) -> pl.DataFrame:
+        """The drawn residuals, a row an iteration of a curve."""
+        types = {"cell": pl.String, "solver": pl.String, "steps": pl.Int64}
+        frames = [pl.DataFrame(schema=types | {"iteration": pl.Int64, "residual": pl.Float64})]
+        for curve in self.drawn():
+            facts = {"cell": curve.cell, "solver": curve.solver, "steps": curve.length}
+            named = (pl.lit(value, types[name]).alias(name) for name, value in facts.items())
+            history = self.history(curve)
+            frames.append(history.select(*named, pl.col("x").alias("iteration"), pl.col("value").alias("residual")))
+        return pl.concat(frames)
+
+    def sweep_table(self) -> pl.DataFrame:
+        """The λ sweep, a row a point."""
+        return self.sweep()[0]
+
     def python(self) -> str:
-        """The Python lines that give the drawn residuals and the seconds."""
-        run_id = self.timed()[1] or self.curve_run()
+        """The Python lines that give the seconds of the chains."""
+        run_id = self.timed()[1]
+        return self._python(run_id, [name for name in self._names(run_id) if name.startswith("seconds/")])
+
+    def residual_python(self) -> str:
+        """The Python lines that give the drawn residuals."""
+        return self._python(self.curve_run(), [curve.metric for curve in self.drawn()])
+
+    def sweep_python(self) -> str:
+        """The Python lines that give the λ sweep."""
+        run_id = self.sweep()[1]
+        return self._python(run_id, [name for name in self._names(run_id) if name.startswith("sweep/")])
+
+    def _names(self, run_id: str) -> list[str]:
+        return rnn_data.names(self.source, run_id)
+
+    def _python(self, run_id: str, metrics: list[str]) -> str:
         lines = ["from workbench import store", "", f"log = store.open({self.source.written()})"]
         if not run_id:
             return "\n".join([*lines, 'print(log.runs().filter(study="pararnn"))'])
-        wanted = [name for name in rnn_data.names(self.source, run_id) if name.startswith("seconds/")]
-        have = set(rnn_data.names(self.source, run_id))
-        wanted += [curve.metric for curve in self.drawn() if curve.metric in have]
-        return "\n".join([*lines, f"print(log.metrics({json.dumps(run_id)}, {json.dumps(wanted)}))"])
+        return "\n".join([*lines, f"print(log.metrics({json.dumps(run_id)}, {json.dumps(metrics)}))"])

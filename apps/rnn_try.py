@@ -6,19 +6,20 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
+import polars as pl
 
+from apps.figures import pane, part
 from apps.rnn_figures import answer_figure
 from apps.rnn_lab import LENGTHS, METHODS, SETTINGS, Answer, LabState
-from apps.shell import card, markup
-from apps.style import definitions, evidence_mark
+from apps.rnn_tables import history_html
+from apps.shell import card, copy_button, downloads, markup
+from apps.style import NUMBERS, definitions, evidence_mark
 from workbench import display
 
 _SAID = (
     '<p class="dim">Solves a small recurrence on this machine, in float32, and steps through it with lax.scan beside '
     "it. The first solve of a size compiles for some seconds, later ones take a moment.</p>"
 )
-_BESIDE = {"flex": "3 1 min(400px, 100%)", "min-width": "0"}
-_FACTS = {"flex": "2 1 min(280px, 100%)", "min-width": "0"}
 
 
 class Lab:
@@ -33,6 +34,9 @@ class Lab:
         self.setting.param.watch(lambda event: state.param.update(setting=event.new), "value")
         state.param.watch(lambda *_: self._renew(), "recurrence")
         self.button.on_click(self._solve)
+        self.answer: Answer | None = None
+        copy, self._renew_copy = copy_button(lambda: self.answer.python if self.answer else "")
+        self.tools = [*downloads(self._table, "residuals"), copy]
 
     def card(self) -> Any:
         """The lab as a card of the page."""
@@ -46,6 +50,9 @@ class Lab:
         )  # fmt: skip
         return card(bar, self.result, title="Try it")
 
+    def _table(self) -> pl.DataFrame:
+        return self.answer.table() if self.answer else pl.DataFrame()
+
     def _renew(self) -> None:
         """Another recurrence: its setting opens where it is interesting."""
         what, lo, hi, opens = SETTINGS[self.state.recurrence]
@@ -57,10 +64,13 @@ class Lab:
             answer = await asyncio.to_thread(self.state.solve)
         finally:
             self.button.param.update(disabled=False, label="Solve")
-        figure = pn.pane.Bokeh(answer_figure(answer), sizing_mode="stretch_width", margin=0)
+        self.answer = answer
+        self._renew_copy()
+        tools = pmui.Row(*self.tools, sx={"flexWrap": "wrap", "gap": "6px"}, sizing_mode="stretch_width")
         self.result.objects = [
-            pn.Column(figure, sizing_mode="stretch_width", margin=0, styles=_BESIDE),
-            pn.Column(markup(answer_html(answer)), sizing_mode="stretch_width", margin=0, styles=_FACTS),
+            pane(answer_figure(answer), share=3),
+            part(markup(answer_html(answer)), share=2, least=280),
+            part(tools, markup(history_html(answer.table()), NUMBERS), least=280),
         ]
 
 

@@ -2,22 +2,18 @@
 
 from typing import Any
 
-import panel as pn
 import panel_material_ui as pmui
 
-from apps import runs_state
-from apps.curves import Curves
+from apps import curves_view, runs_state
+from apps.curves_view import CurvesView
 from apps.live import follow
 from apps.runs_state import STATUS, RunsState
 from apps.runs_tables import difference_html, list_frame, list_table, numbers_html
 from apps.shell import card, copy_button, downloads, empty, group, markup, page, reset_button, sync_url
 from apps.source import Source
+from apps.style import compare_link
 
 SENTENCE = "Everything that was run here, running or ended: select runs to lay their curves over each other."
-_REDRAW = ["selected", "metrics", "x", "log_x", "log_y", "smoothing"]
-
-# Two figures beside each other where there is room, below each other on a phone.
-_BESIDE = {"flex": "1 1 min(400px, 100%)", "min-width": "0"}
 
 
 def create(source: Source) -> pmui.Page:
@@ -33,17 +29,17 @@ class RunsView:
 
     def __init__(self, state: RunsState) -> None:
         self.state = state
-        self.plots = pn.FlexBox(sizing_mode="stretch_width", margin=0, gap="12px")
+        self.curves = CurvesView(state, self._nothing)
         self.told, self.numbers, self.diff = markup(""), markup(""), markup("")
         self.diff_card = card(self.diff, title="What differs")
         self.table = list_table()
         self.ids: list[str] = []
         self.copy, self._renew_copy = copy_button(state.python)
-        self.filters, self.axes = _filters(state), _axes(state)
+        self.filters = _filters(state)
         self._filling = False
         self.table.param.watch(self._picked, "selection")
         state.param.watch(lambda *_: self.list_runs(), ["studies", "statuses", "tags", "text"])
-        state.param.watch(lambda *_: self.draw(), _REDRAW)
+        state.param.watch(lambda *_: self.draw(), ["selected", *curves_view.REDRAW])
         state.param.watch(lambda *_: self.refresh(), "version")
         follow(state.source, lambda: state.param.update(version=state.source.version))
         self.list_runs()
@@ -52,24 +48,22 @@ class RunsView:
     def page(self) -> pmui.Page:
         """The page around the view."""
         main = [
-            card(self.plots, title="Curves", tools=[self.copy]),
+            card(self.curves.box, title="Curves", tools=[self.copy]),
             card(self.told, self.table, title="Runs", tools=downloads(self.state.rows, "runs")),
             self.diff_card,
             card(self.numbers, title="Numbers of the selected runs"),
         ]
         controls = group("Filter", *self.filters, reset_button(self.state.reset))
-        return page("runs", SENTENCE, [controls, group("Curves", *self.axes)], main)
+        return page("runs", SENTENCE, [controls, group("Curves", *self.curves.controls)], main)
 
     def refresh(self) -> None:
         """The store has changed: patch the list, extend the curves, keep selection and zoom."""
         self.list_runs()
         if not self.state.selected:
             self.state.select_newest()
-        elif (self.curves.runs, self.curves.metrics) == (self.state.drawn(), self.state.drawn_metrics()):
-            self.curves.update()
-            self._below()
         else:
-            self.draw()
+            self.curves.refresh()
+            self._below()
 
     def list_runs(self) -> None:
         """The list, with the selected runs ticked again."""
@@ -88,21 +82,15 @@ class RunsView:
 
     def draw(self) -> None:
         """The figures of the present choice, and what stands below them."""
-        self.axes[0].options = sorted(set(self.state.metric_names()) | set(self.state.metrics))
-        self.curves = Curves(self.state)
-        if not self.state.source.runs().height:
-            self.plots.objects = [empty("No run is in the store yet", "workbench reproduce")]
-        elif not self.curves.figures:
-            self.plots.objects = [markup(f'<p class="dim" style="padding:2rem 0">{self._nothing()}</p>')]
-        else:
-            look: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": 0, "styles": _BESIDE}
-            self.plots.objects = [pn.pane.Bokeh(fig, **look) for fig in self.curves.figures]
+        self.curves.draw()
         self._below()
 
-    def _nothing(self) -> str:
-        if not self.state.drawn():
-            return "Tick a run in the list to see its curves."
-        return "The selected runs have logged no metrics."
+    def _nothing(self) -> Any:
+        if not self.state.source.runs().height:
+            return empty("No run is in the store yet", "workbench reproduce")
+        drawn = self.state.drawn()
+        why = "The selected runs have logged no metrics." if drawn else "Tick a run in the list to see its curves."
+        return markup(f'<p class="dim" style="padding:2rem 0">{why}</p>')
 
     def _below(self) -> None:
         drawn = self.state.drawn()
@@ -110,7 +98,8 @@ class RunsView:
         self.diff_card.visible = len(drawn) > 1
         if len(drawn) > 1:
             left = f" (the first two of {len(drawn)} selected)" if len(drawn) > 2 else ""
-            self.diff.object = difference_html(self.state.source.differences(*drawn[:2]), *drawn[:2], left)
+            table = difference_html(self.state.source.differences(*drawn[:2]), *drawn[:2], left)
+            self.diff.object = f'<p><a href="{compare_link(*drawn[:2])}">Compare these two runs</a></p>{table}'
         self._renew_copy()
 
     def _picked(self, event: Any) -> None:
@@ -133,20 +122,6 @@ def _filters(state: RunsState) -> list[Any]:
     tags = pmui.MultiChoice.from_param(state.param.tags, label="Tag", options=[], **wide)
     status = pmui.CheckBoxGroup.from_param(state.param.statuses, label="Status", options={})
     return [text, studies, tags, status]
-
-
-def _axes(state: RunsState) -> list[Any]:
-    wide = {"sizing_mode": "stretch_width"}
-    metrics = pmui.MultiChoice.from_param(state.param.metrics, label="Metrics", options=[], **wide)
-    x = pmui.RadioButtonGroup.from_param(
-        state.param.x, label="Horizontal axis", options={"step": "step", "time (s)": "time"}, size="small", **wide
-    )
-    log_x = pmui.Switch.from_param(state.param.log_x, label="log horizontal")
-    log_y = pmui.Switch.from_param(state.param.log_y, label="log vertical")
-    smoothing = pmui.FloatSlider.from_param(
-        state.param.smoothing, label="Smoothing (0: none)", start=0, end=0.99, step=0.01, size="small", **wide
-    )
-    return [metrics, x, log_x, log_y, smoothing]
 
 
 def _renew_options(filters: list[Any], state: RunsState) -> None:

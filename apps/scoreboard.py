@@ -12,7 +12,7 @@ from apps.live import follow
 from apps.runs_state import STATUS
 from apps.shell import METHODS, PAGES, card, empty, markup, page, trouble
 from apps.source import Source
-from apps.style import MATRIX, TILES, chip_link, runs_link
+from apps.style import MATRIX, TILES, chip_link, runs_link, tile
 from workbench import display
 from workbench.report import ours
 
@@ -64,12 +64,11 @@ def _content(source: Source) -> list[Any]:
 def tiles(rows: pl.DataFrame) -> str:
     """The number of claims by verdict, each a link to them."""
     counts = dict(rows["verdict"].value_counts().iter_rows())
-    return '<ul class="tiles">' + "".join(
-        f'<li><a class="{"" if counts.get(name) else "zero"}" href="{_link(verdict=name)}" '
-        f'title="{style.meaning}"><strong>{counts.get(name, 0)}</strong>'
-        f'<span style="color:{style.colour}">{style.icon} {name}</span></a></li>'
+    each = "".join(
+        tile(counts.get(name, 0), _link(verdict=name), f"{style.icon} {name}", style.meaning, style.colour)
         for name, style in display.VERDICTS.items()
-    ) + "</ul>"  # fmt: skip
+    )
+    return f'<ul class="tiles">{each}</ul>'
 
 
 def matrix_html(rows: pl.DataFrame, source: Source) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import panel as pn
 
-from apps import claims, rnn, runs, scaling, scoreboard
+from apps import claims, compare, rnn, runs, scaling, scoreboard, store_page
 from apps.shell import PAGES
 from apps.source import Source
 from workbench import store as stores
@@ -20,7 +20,8 @@ TITLES = {"/": PAGES["./"]} | {f"/{url}": name for url, name in PAGES.items() if
 def applications(path: str | Path | None = None) -> dict[str, Callable[[], Any]]:
     """The pages by URL; each is made anew for a session, over one source for all of them."""
     source = Source(path)
-    pages = {"/": scoreboard, "/claims": claims, "/rnn": rnn, "/scaling": scaling, "/runs": runs}
+    pages: dict[str, Any] = {"/": scoreboard, "/claims": claims, "/rnn": rnn, "/scaling": scaling, "/runs": runs}
+    pages |= {"/compare": compare, "/store": store_page}
     # Panel calls plain functions and nothing else
     return {url: (lambda create=module.create: create(source)) for url, module in pages.items()}
 

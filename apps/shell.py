@@ -5,6 +5,7 @@ import html
 import io
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import parse_qs
 
 import panel as pn
 import panel_material_ui as pmui
@@ -21,15 +22,17 @@ PAGES = {
     "rnn": "When does parallel-in-time pay?",
     "scaling": "What are P parallel streams worth?",
     "runs": "Runs",
+    "compare": "Compare two runs",
+    "store": "Store",
 }
 _MENU = (  # the navigation: questions, and the pages of methods under the one that they answer
     ("", ("./",)),
     ("Does it work?", ("rnn",)),
     ("What does it cost?", ("scaling",)),
-    ("", ("claims", "runs")),
+    ("", ("claims", "runs", "compare", "store")),
 )
 METHODS = {"pararnn": "rnn", "parscale": "scaling"}  # the page of a paper's method
-_SHORT = {"rnn": "Parallel RNNs", "scaling": "Scaling"}  # what the navigation calls a page
+_SHORT = {"rnn": "Parallel RNNs", "scaling": "Scaling", "compare": "Compare"}  # what the navigation calls a page
 _BAR = {
     "backgroundColor": "#FFFFFF", "color": INK, "boxShadow": "none", "borderBottom": f"1px solid {LINE}",
     "& .title, & a, & h1, & h3, & h5, & .MuiTypography-root": {"color": f"{INK} !important", "fontSize": "1.1rem"},
@@ -115,16 +118,24 @@ def _width_switch() -> pmui.BreakpointSwitcher:
 
 
 def sync_url(state: param.Parameterized, names: dict[str, str]) -> None:
-    """Keep filters and selection in the address, and take them from it; `?paper=x` is understood as a list of one."""
+    """Keep filters and selection in the address, and take them from it.
+
+    `?run=x` is understood as a list of one, `?run=x&run=y` as a list of two.
+    """
+
+    location = pn.state.location
+    if location is None:
+        return
+    address = location
 
     def mend(wrong: dict[str, Any]) -> None:
         for name, value in wrong.items():
-            one = [value] if isinstance(state.param[name], param.List) and isinstance(value, str) else value
+            if isinstance(state.param[name], param.List) and isinstance(value, str):
+                value = parse_qs((address.search or "").removeprefix("?")).get(names[name], [value])
             with contextlib.suppress(ValueError):  # an address is anybody's text: what does not fit is left out
-                state.param.update({name: one})
+                state.param.update({name: value})
 
-    if pn.state.location is not None:
-        pn.state.location.sync(state, names, on_error=mend)
+    address.sync(state, names, on_error=mend)
 
 
 _SPACING = {"padding": {"xs": "12px", "md": "20px 24px"}, "gap": "16px"}
@@ -200,7 +211,7 @@ def trouble(error: Exception) -> pmui.Alert:
     return pmui.Alert(
         title="This page could not be made",
         object=f"{html.escape(str(error))}. Mend it and reload; `workbench doctor` looks at the whole installation.",
-        alert_type="error",
+        severity="error",
         sizing_mode="stretch_width",
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from workbench import store, studies
-from workbench.comparison import Difference, differences
+from workbench.comparison import Difference, differences, last_values, same_claims
 from workbench.scoreboard import scoreboard
 from workbench.study import Paper
 
@@ -78,9 +78,21 @@ class Source:
         )
         return "" if not found.height else f"{found['cpu'][0] or 'a processor'}, {found['cores'][0]} cores"
 
+    def machines(self) -> pl.DataFrame:
+        """One row a machine that made runs, the last used first."""
+        return self.log.machines()
+
     def differences(self, first: str, second: str) -> list[Difference]:
         """What differs between two runs."""
         return differences(self.log, first, second)
+
+    def last_values(self, first: str, second: str) -> pl.DataFrame:
+        """The last value of every metric of two runs, and their ratio."""
+        return last_values(self.log, first, second)
+
+    def same_claims(self, first: str, second: str) -> pl.DataFrame:
+        """What two runs found of the claims that both tested."""
+        return same_claims(self.log, first, second)
 
     def written(self) -> str:
         """The path of the store as it stands in Python code; empty for the usual one."""

@@ -25,6 +25,8 @@ code,pre{{background:#F4F5F7;border-radius:6px;font:13px/1.5 ui-monospace,'DejaV
 code{{padding:.12em .4em;overflow-wrap:anywhere}}
 pre{{padding:.7rem .9rem;overflow-x:auto;margin:.4rem 0;white-space:pre}}
 .wide{{overflow-x:auto}}
+.tall{{max-height:26rem;overflow-y:auto}}
+.tall th{{position:sticky;top:0;background:#fff;box-shadow:inset 0 -1px {LINE}}}
 table{{border-collapse:collapse;font-variant-numeric:tabular-nums}}
 th{{text-align:left;font-weight:600;color:{DIM};font-size:13px}}
 .hint{{display:inline-block;width:1.25em;height:1.25em;line-height:1.25em;text-align:center;border-radius:50%;cursor:help;
@@ -45,7 +47,6 @@ nav a[aria-current]{{background:#E6F0F7;color:#00517F;font-weight:600}}
 
 MATRIX = f"""
 table.matrix{{width:100%}}
-.tall{{max-height:26rem;overflow-y:auto}}
 .matrix th,.matrix td{{padding:.45rem .7rem;border-bottom:1px solid {LINE};vertical-align:middle}}
 .matrix tbody tr:hover{{background:#F8F9FB}}
 .matrix td.n{{text-align:center}}
@@ -107,9 +108,24 @@ def chip_link(verdict: str, n: int, href: str) -> str:
     )
 
 
-def runs_link(run_id: str) -> str:
-    """The address of the Runs page with this run selected, for an attribute of HTML."""
-    return html.escape(f"runs?run={quote(json.dumps([run_id]))}", quote=True)
+def runs_link(run_id: str = "", status: str = "") -> str:
+    """The address of the Runs page with this run selected or only runs of this status, for an attribute of HTML."""
+    wanted = {"run": run_id, "status": status}
+    query = "&".join(f"{name}={quote(json.dumps([value]))}" for name, value in wanted.items() if value)
+    return html.escape(f"runs?{query}" if query else "runs", quote=True)
+
+
+def compare_link(first: str, second: str) -> str:
+    """The address of the comparison of two runs, for an attribute of HTML."""
+    return html.escape(f"compare?run={quote(first)}&run={quote(second)}", quote=True)
+
+
+def tile(n: int, href: str, label: str, title: str = "", colour: str = INK) -> str:
+    """A number in a list `ul.tiles`, with its name below it, that leads somewhere; `label` and `href` are HTML."""
+    return (
+        f'<li><a class="{"" if n else "zero"}" href="{href}" title="{html.escape(title, quote=True)}">'
+        f'<strong>{display.number(n)}</strong><span style="color:{colour}">{label}</span></a></li>'
+    )
 
 
 def evidence_mark(evidence: str) -> str:
@@ -122,10 +138,12 @@ def definitions(facts: dict[str, Any]) -> str:
     return "<dl>" + "".join(f"<dt>{html.escape(k)}</dt><dd>{v}</dd>" for k, v in facts.items() if v) + "</dl>"
 
 
-def numbers(heads: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1, chosen: int | None = None) -> str:
+def numbers(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1, chosen: int | None = None, tall: bool = False
+) -> str:
     """A table of HTML cells, of which the first `words` columns are text and the others numbers.
 
-    The row number `chosen` stands out.
+    The row number `chosen` stands out. A `tall` table scrolls inside itself, below its heads.
     """
     kinds = ["word" if at < words else "n" for at in range(len(heads))]
     body = ""
@@ -133,7 +151,7 @@ def numbers(heads: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1,
         cells = "".join(f'<td class="{kind}">{cell}</td>' for kind, cell in zip(kinds, row, strict=True))
         body += f"<tr{' class=chosen' if at == chosen else ''}>{cells}</tr>"
     head = "".join(f'<th class="{kind}" scope="col">{name}</th>' for kind, name in zip(kinds, heads, strict=True))
-    return f'<div class="wide"><table class="numbers"><tr>{head}</tr>{body}</table></div>'
+    return f'<div class="wide{" tall" if tall else ""}"><table class="numbers"><tr>{head}</tr>{body}</table></div>'
 
 
 def hint(text: str) -> str:

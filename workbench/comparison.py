@@ -1,4 +1,4 @@
-"""What differs between two runs: configuration, code, packages, machine, command and the last value of each metric."""
+"""Two runs side by side: what differs in how they came about, their last values, and the claims that both tested."""
 
 import difflib
 import json
@@ -7,7 +7,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from workbench.store import Log
+
+_LAST = """
+SELECT name AS metric, a.last AS first, b.last AS second, b.last / nullif(a.last, 0) AS ratio
+FROM (SELECT name, last FROM summary WHERE run_id = $1) a FULL JOIN (SELECT name, last FROM summary WHERE run_id = $2) b
+    USING (name) ORDER BY name
+"""
+# A run may have told a claim twice: its last word counts. The value is the measured one, or the model's where none was.
+_CLAIMS = """
+WITH told AS (
+    SELECT run_id, claim_id, verdict, coalesce(measured, modelled) AS value,
+        CASE WHEN measured IS NULL THEN modelled_lo ELSE measured_lo END AS lo,
+        CASE WHEN measured IS NULL THEN modelled_hi ELSE measured_hi END AS hi
+    FROM results WHERE run_id IN ($1, $2)
+    QUALIFY row_number() OVER (PARTITION BY run_id, claim_id ORDER BY created_at DESC, result_id DESC) = 1
+)
+SELECT claim_id, c.statement, c.unit, a.value AS first, a.lo AS first_lo, a.hi AS first_hi, a.verdict AS first_verdict,
+    b.value AS second, b.lo AS second_lo, b.hi AS second_hi, b.verdict AS second_verdict
+FROM (FROM told WHERE run_id = $1) a JOIN (FROM told WHERE run_id = $2) b USING (claim_id) LEFT JOIN claims c
+    USING (claim_id) ORDER BY claim_id
+"""
 
 
 @dataclass(frozen=True)
@@ -36,6 +58,23 @@ def differences(log: "Log", first: str, second: str) -> list[Difference]:
     last = log.summary([first, second]).to_dicts()
     metrics = [{row["name"]: row["last"] for row in last if row["run_id"] == run_id} for run_id in (first, second)]
     return found + list(_group("metrics (last value)", *metrics))
+
+
+def last_values(log: "Log", first: str, second: str) -> "pl.DataFrame":
+    """The last value of every metric of two runs: columns metric, first, second, and ratio = second ÷ first.
+
+    A value is null where a run lacks the metric, the ratio also where the first value is 0. Raises `KeyError` for an
+    unknown run.
+    """
+    return log.sql(_LAST, [log.resolve(first), log.resolve(second)])
+
+
+def same_claims(log: "Log", first: str, second: str) -> "pl.DataFrame":
+    """The claims that both runs tested, a row a claim: value, interval and verdict of each, as judged at that time.
+
+    Raises `KeyError` for an unknown run.
+    """
+    return log.sql(_CLAIMS, [log.resolve(first), log.resolve(second)])
 
 
 def _run(details: Mapping[str, Any]) -> dict[str, Any]:

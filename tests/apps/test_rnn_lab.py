@@ -23,6 +23,15 @@ def test_what_forgets_its_start_is_solved(recurrence):
     assert answer.scan_seconds > 0
 
 
+@pytest.mark.parametrize("recurrence", SETTINGS)
+def test_the_copied_python_solves_the_same(recurrence):
+    answer = LabState(recurrence=recurrence, setting=SETTINGS[recurrence][3], length=64, method="Jacobi").solve()
+    found = {}
+    exec(answer.python.replace("print(", "told = ("), found)
+    history = np.asarray(found["told"][1]).ravel()
+    assert history[~np.isnan(history)].tolist() == answer.table()["residual"].to_list()
+
+
 def test_chaos_is_refused():
     answer = LabState(setting=3.9, length=64).solve()
     assert not answer.converged

@@ -11,6 +11,7 @@ from example_store import WAYS, recurrences
 from apps import rnn_data
 from apps.rnn_data import Chain, solver_name
 from apps.rnn_state import RnnState
+from apps.rnn_tables import residual_html, shown_iterations, sweep_html
 from apps.source import Source
 from workbench import store
 
@@ -153,8 +154,35 @@ def test_a_way_that_nobody_knows_keeps_its_name():
     assert (link.name, link.factor) == ("odd", 2.0)
 
 
-def test_the_copied_python_gives_the_seconds_and_the_drawn_residuals(state):
+def copied(python):
     found = {}
-    exec(state.python().replace("print(", "frame = ("), found)
-    assert {"seconds/newton/paragru", "residual/paralstm/2048"} < set(found["frame"].columns)
-    assert "residual-jacobi/paralstm/2048" not in found["frame"].columns
+    exec(python.replace("print(", "frame = ("), found)
+    return found["frame"]
+
+
+def test_the_copied_python_gives_the_numbers_of_each_figure(state):
+    seconds, residuals, sweep = map(copied, (state.python(), state.residual_python(), state.sweep_python()))
+    assert {"seconds/newton/paragru", "seconds/loop/paralstm"} < set(seconds.columns)
+    drawn = {curve.metric for curve in state.drawn()}
+    assert set(residuals.columns) == {"step", "time", *drawn}
+    assert "residual-jacobi/paralstm/2048" not in drawn
+    row = state.residual_table().filter(cell="paragru", steps=512).row(-1, named=True)
+    assert residuals.filter(step=row["iteration"])["residual/paragru/512"].item() == row["residual"]
+    assert sorted(sweep["sweep/lyapunov"]) == state.sweep_table()["lyapunov"].to_list()
+
+
+def test_the_tables_hold_what_is_drawn(state):
+    table = state.residual_table()
+    assert table.height == 7 * len(state.drawn())
+    assert residual_html(table).count("<tr>") == 1 + len(state.drawn())
+    state.solvers = ["nobody"]
+    assert state.residual_table().is_empty()
+    points = state.sweep_table()
+    assert sweep_html(points).count("<tr>") == 1 + points.height
+    assert '<td class="n">–</td>' in sweep_html(points)  # chaos
+
+
+def test_of_many_iterations_some_are_shown():
+    assert shown_iterations(6) == [0, 1, 2, 3, 4, 5, 6]
+    assert shown_iterations(79) == [0, 1, 2, 5, 10, 20, 50, 79]
+    assert shown_iterations(0) == [0]

@@ -8,7 +8,8 @@ import pytest
 
 from apps import runs_state
 from apps.curves import Curves
-from apps.runs_state import RunsState, main_metrics, smooth
+from apps.curves_state import main_metrics, smooth
+from apps.runs_state import RunsState
 from apps.runs_tables import difference_html, list_frame, numbers_html
 from apps.source import Source
 from workbench import store

@@ -36,7 +36,8 @@ def test_the_websocket_is_open_to_this_host_and_port_alone():
 
 
 def test_source_and_states_load_no_panel():
-    states = "apps.claims_state, apps.runs_state, apps.rnn_state, apps.rnn_lab, apps.scaling_state"
+    named = ("claims_state", "runs_state", "compare_state", "store_state", "rnn_state", "rnn_lab", "scaling_state")
+    states = ", ".join(f"apps.{name}" for name in named)
     code = f"import sys, {states}; assert not {{'panel', 'bokeh', 'jax'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 

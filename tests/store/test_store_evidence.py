@@ -63,6 +63,30 @@ def test_a_purged_run_stays_away(tmp_path, committed):
     assert store.open(tmp_path).runs().is_empty()
 
 
+def test_the_evidence_files_are_listed_with_machine_date_and_commit(tmp_path, committed):
+    assert store.evidence(tmp_path / "nothing").is_empty()
+    files = [store.keep_evidence(recorded(tmp_path), tmp_path) for _ in range(2)]
+    found = store.evidence(tmp_path)
+    assert sorted(found["file"]) == sorted(map(str, files))
+    assert found["started"].is_sorted(descending=True)
+    row = found.row(0, named=True)
+    assert (row["study"], row["preset"], row["commit"]) == ("deer", "full", "0" * 40)
+    with store.open(tmp_path) as log:
+        run = log.runs().filter(run_id=row["run_id"]).row(0, named=True)
+        assert row["started"] == run["started"]
+    assert row["cores"] == _facts.machine()["cores"]
+    assert row["bytes"] == files[1].stat().st_size
+
+
+@pytest.mark.parametrize("text", ["", "[1]\n", "{", '{"file": "run.json", "data": {"study": "deer"}}\n'])
+def test_a_file_that_is_no_evidence_is_named(tmp_path, text):
+    (tmp_path / "evidence").mkdir()
+    file = tmp_path / "evidence" / "odd.jsonl"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"odd\.jsonl: must begin with the record of a run"):
+        store.evidence(tmp_path)
+
+
 def test_what_nobody_could_repeat_is_no_evidence(tmp_path, committed):
     committed["dirty"] = True
     run_id = recorded(tmp_path)

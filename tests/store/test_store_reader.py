@@ -61,12 +61,26 @@ def test_frames_keep_their_schemas(root, request, synced, empty):
             (log.claims(), _schemas.Claims),
             (log.results(), _schemas.Results),
             (log.results(latest=False), _schemas.Results),
+            (log.machines(), _schemas.Machines),
         ):
             assert schema.validate(frame).columns == list(schema.columns())
             assert frame.is_empty() == empty
         if run_id:
             _schemas.Metrics.validate(log.metrics(run_id).select("step", "time"))
             _schemas.Curve.validate(log.curve(run_id, "loss"))
+
+
+def test_a_machine_is_told_with_its_runs(root, record):
+    ids = [record("one", a=[1.0]), record("two", a=[2.0])]
+    store.sync(root)
+    ids.append(record("three", a=[3.0]))
+    store.delete(ids[1], root)
+    with store.open(root) as log:
+        (machine,) = log.machines().to_dicts()
+        began = dict(log.runs().select("run_id", "started").iter_rows())
+    assert machine["runs"] == 2
+    assert (machine["first_run"], machine["last_run"]) == (began[ids[0]], began[ids[2]])
+    assert machine["cores"] >= 1
 
 
 def test_claims_and_verdicts(root, told):

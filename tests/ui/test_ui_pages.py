@@ -18,15 +18,20 @@ NAMELESS = """() => {
   walk(document)
   return found
 }"""
-PAGES = {"scoreboard": "/", "claims": "/claims", "rnn": "/rnn", "scaling": "/scaling", "runs": "/runs"}
+PAGES = {
+    "scoreboard": "/", "claims": "/claims", "rnn": "/rnn", "scaling": "/scaling", "runs": "/runs",
+    "compare": "/compare", "store": "/store",
+}  # fmt: skip
 TITLES = {
     "scoreboard": "Scoreboard",
     "claims": "Is it what the paper said?",
     "rnn": "When does parallel-in-time pay?",
     "scaling": "What are P parallel streams worth?",
     "runs": "Runs",
+    "compare": "Compare two runs",
+    "store": "Store",
 }
-LINKS = TITLES | {"rnn": "Parallel RNNs", "scaling": "Scaling"}
+LINKS = TITLES | {"rnn": "Parallel RNNs", "scaling": "Scaling", "compare": "Compare"}
 FILLS = {"rnn": "workbench reproduce pararnn", "scaling": "workbench reproduce parscale"}
 
 
@@ -37,7 +42,7 @@ def test_each_page_comes_and_fits(open_page, url, screenshot, name, size):
     expect(page.locator("h1")).to_have_text(TITLES[name])
     if name in ("claims", "runs"):
         expect(page.locator(".tabulator-row").first).to_be_visible()
-    if name != "scoreboard":
+    if name not in ("scoreboard", "store"):
         expect(page.locator("canvas").first).to_be_visible()
     if size == PHONE:  # the bar of controls has folded into its drawer
         expect(page.locator(".sidebar")).to_have_count(0)
@@ -58,7 +63,7 @@ def test_an_empty_store_names_the_command_that_fills_it(open_page, empty_url, sc
 
 def test_the_navigation_leads_to_each_page_and_marks_where_one_is(open_page, url):
     page = open_page(url)
-    for name in ("runs", "rnn", "scaling", "claims"):
+    for name in ("runs", "rnn", "scaling", "compare", "store", "claims"):
         page.get_by_role("navigation").get_by_role("link", name=LINKS[name], exact=True).click()
         expect(page.locator("h1")).to_have_text(TITLES[name])
         expect(page.locator("nav a[aria-current=page]")).to_have_text(LINKS[name])

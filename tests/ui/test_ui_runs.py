@@ -28,7 +28,7 @@ def test_two_ticked_runs_are_compared_and_stand_in_the_address(open_page, url, s
     expect(page.get_by_text("half the lanes, three times the rate")).to_be_visible()
     page.wait_for_function("decodeURIComponent(location.search).split('-lanes-').length === 3")
     expect(page.get_by_role("cell", name="rate", exact=True)).to_be_visible()
-    screenshot(page, "compare-1440")
+    screenshot(page, "runs-two-1440")
     again = open_page(page.url)
     expect(again.locator(f"{ROWS}.tabulator-selected")).to_have_count(2)
 

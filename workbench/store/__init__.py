@@ -8,7 +8,9 @@ No process waits for another one: writers, a sync and a dashboard work at the sa
 """
 
 from workbench.store._check import CheckReport as CheckReport
+from workbench.store._check import Finding as Finding
 from workbench.store._check import check as check
+from workbench.store._evidence import evidence as evidence
 from workbench.store._evidence import keep_evidence as keep_evidence
 from workbench.store._export import export as export
 from workbench.store._folder import StoreVersionError as StoreVersionError

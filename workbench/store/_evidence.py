@@ -7,8 +7,9 @@ brings in those that the store does not know yet. The name of the host stays at 
 import json
 import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.store import annotations
 from workbench.store._folder import read_state
@@ -16,6 +17,9 @@ from workbench.store._format import dumps, read_lines
 from workbench.store._paths import NEW, RUNS, locate
 from workbench.store._unknown import known_run
 from workbench.store.recorder import draft_folder
+
+if TYPE_CHECKING:
+    import polars as pl
 
 EVIDENCE = "evidence"
 _FILES = ("DONE", "claims.json", "results.jsonl")  # and all metrics*.jsonl
@@ -50,6 +54,41 @@ def keep_evidence(run_id: str, path: str | os.PathLike[str] | None = None) -> Pa
 def evidence_files(root: Path) -> list[Path]:
     """The evidence that lies beside the runs of a store, oldest first."""
     return sorted((root / EVIDENCE).glob("*.jsonl"))
+
+
+def evidence(path: str | os.PathLike[str] | None = None) -> "pl.DataFrame":
+    """One row a file of evidence beside the runs of a store, the newest run first; see `keep_evidence`.
+
+    Columns: study, run_id, started (UTC), preset, commit, cpu, cores, gpus, bytes, file. Raises `ValueError` that names
+    a file which does not begin with the record of a run.
+    """
+    import polars as pl
+
+    types: dict[str, Any] = {"study": pl.String, "run_id": pl.String, "started": pl.Datetime("us"), "preset": pl.String}
+    types |= {"commit": pl.String, "cpu": pl.String, "cores": pl.Int64, "gpus": pl.List(pl.String)}
+    rows = [_evidence_row(file) for file in evidence_files(locate(path))]
+    frame = pl.DataFrame(rows, schema=types | {"bytes": pl.Int64, "file": pl.String})
+    return frame.sort("started", "run_id", descending=True)
+
+
+def _evidence_row(file: Path) -> dict[str, Any]:
+    with file.open(encoding="utf-8") as lines:
+        first = lines.readline()
+    try:
+        record = json.loads(first)["data"]
+        facts = {"study": record["study"], "run_id": record["id"], "started": datetime.fromisoformat(record["started"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: must begin with the record of a run, as keep_evidence writes it") from error
+    machine = record.get("machine") or {}
+    return {
+        **facts,
+        "started": facts["started"].astimezone(UTC).replace(tzinfo=None),
+        "preset": record["config"].get("preset"),
+        "commit": (record.get("git") or {}).get("commit"),
+        **{name: machine.get(name) for name in ("cpu", "cores", "gpus")},
+        "bytes": file.stat().st_size,
+        "file": str(file),
+    }
 
 
 def bring_evidence(root: Path) -> list[str]:

@@ -128,6 +128,21 @@ class Results(dy.Schema):
     outcome = dy.String(nullable=True)
 
 
+class Machines(dy.Schema):
+    """`Log.machines()`."""
+
+    machine_id = dy.String(primary_key=True)
+    host = dy.String(nullable=True)
+    os = dy.String(nullable=True)
+    cpu = dy.String(nullable=True)
+    cores = dy.Int32(nullable=True, min=1)
+    memory_bytes = dy.Int64(nullable=True, min=0)
+    gpus = dy.List(dy.String(), nullable=True)
+    runs = dy.Int64(min=1)
+    first_run = dy.Datetime(time_unit="us")
+    last_run = dy.Datetime(time_unit="us")
+
+
 class ImportedMetrics(dy.Schema):
     """The metrics of a run from another tracker, before they are written; in the order in which they were logged."""
 

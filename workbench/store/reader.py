@@ -144,6 +144,14 @@ class Log:
         view = "results_latest" if latest else "results"
         return self.sql(f"SELECT * FROM {view} ORDER BY claim_id, created_at, result_id")
 
+    def machines(self) -> "pl.DataFrame":
+        """One row a machine that made runs, the last used first: their number, and when the first and last began."""
+        query = (
+            "SELECT m.*, count(*) AS runs, min(r.started) AS first_run, max(r.started) AS last_run "
+            "FROM machines m JOIN runs r USING (machine_id) GROUP BY ALL ORDER BY last_run DESC, machine_id"
+        )
+        return self.sql(query)
+
     def details(self, run_id: str) -> dict[str, Any]:
         """All that was recorded when the run began: config, code, packages, machine, sessions. Raises `UnknownRun`."""
         return read_record(self.path / RUNS / self.resolve(run_id))
