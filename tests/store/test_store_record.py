@@ -211,8 +211,11 @@ def test_the_environment_variable_is_obeyed(root, monkeypatch):
 def test_run_ids_and_keys():
     assert _paths.is_run_id(_paths.new_run_id("my-study.v2"))
     key = _paths.run_key("20261124-093000-my-study-0a1b2c")
-    assert key == (1795512600 << 24) | 0x0A1B2C
+    assert key == ((1795512600 - 2**30) << 32) | 0x0A1B2C
     assert _paths.run_key("20261124-093001-a-000000") > key
+    assert _paths.run_key("20261124-093000-a-ffffffff") < _paths.run_key("20261124-093001-a-00000000")
+    assert -(2**63) < _paths.run_key("19700101-000000-a-00000000") < 0 < _paths.run_key("20711231-000000-a-ffffffff")
+    assert _paths.run_key("20711231-000000-a-ffffffffffff") < 2**63
     assert not _paths.is_run_id(".new-20261124-093000-my-study-0a1b2c")
     with pytest.raises(ValueError, match="run_id: 'x' must look like"):
         _paths.run_key("x")

@@ -196,7 +196,7 @@ def test_a_newer_catalogue_is_refused(root, record, ask):
     record(a=[1.0])
     store.sync(root)
     newer(root)
-    with pytest.raises(store.StoreVersionError, match="schema_version 99, this workbench knows up to 1"):
+    with pytest.raises(store.StoreVersionError, match="schema_version 99, this workbench knows up to 2"):
         ask(root)
     store.rebuild(root)  # which the message offers
     ask(root)
@@ -211,21 +211,22 @@ def test_a_newer_run_is_refused(root, record):
             ask(root)
 
 
-def test_an_older_catalogue_is_migrated(root, record, tmp_path, monkeypatch):
+def test_an_older_catalogue_gets_the_new_tables(root, record, tmp_path, monkeypatch):
     record(a=[1.0])
     store.sync(root)
     folder = tmp_path / "sql"
     shutil.copytree(_paths.sql_folder(), folder)
-    (folder / "0002_more.sql").write_text("CREATE TABLE more (x INTEGER); INSERT INTO more VALUES (7);")
+    (folder / "0003_more.sql").write_text("CREATE TABLE more (x INTEGER); INSERT INTO more VALUES (7);")
     monkeypatch.setattr(_catalogue, "sql_folder", lambda: folder)
-    with pytest.raises(RuntimeError, match="older schema_version 1; run `workbench store sync` once"):
+    with pytest.raises(RuntimeError, match="older schema_version 2; run `workbench store sync` once"):
         store.open(root)
     assert store.sync(root).generation == 2
     with store.open(root) as log:
         assert log.sql("SELECT x FROM cat.more").item() == 7
         assert log.sql("SELECT version, name FROM cat.schema_version ORDER BY version").rows() == [
             (1, "0001_tables"),
-            (2, "0002_more"),
+            (2, "0002_run_keys"),
+            (3, "0003_more"),
         ]
         assert log.runs().height == 1
 
@@ -286,9 +287,37 @@ def test_check_reports(root, record):
     report = store.check(root)
     assert report.missing == (run_id,)
     assert report.orphans == ("runs/.new-something", "runs/20260101-000000-empty-abcdef", "runs/notes.txt")
-    assert report.schema_version == 1
+    assert report.schema_version == 2
     assert report.catalogue_bytes > report.runs_bytes > 0
-    for word in ("generation 1", "schema 1", run_id, "runs/notes.txt", "not well"):
+    for word in ("generation 1", "schema 2", run_id, "runs/notes.txt", "not well"):
         assert word in repr(report)
     with store.open(root) as log:  # a folder without a record disturbs nobody
         assert log.runs().height == 2
+
+
+def test_runs_that_begin_one_after_the_other_never_share_a_key(root, monkeypatch):
+    """Their digits once ran over into the seconds, and a sync ended in a duplicate key."""
+    ids = iter(["20261124-093000-a-01000000", "20261124-093001-a-00000000", "20261124-093001-a-01000000"])
+    monkeypatch.setattr("workbench.store.recorder.new_run_id", lambda study: next(ids))
+    for value in (1.0, 2.0, 3.0):
+        with store.run("a", path=root) as run:
+            run.log(a=value)
+    assert store.sync(root).runs_added == 3
+    with store.open(root) as log:
+        assert [log.metrics(one)["a"].item() for one in sorted(log.runs()["run_id"])] == [1.0, 2.0, 3.0]
+
+
+def test_a_catalogue_of_older_tables_is_made_anew(root, record):
+    """Not migrated row by row: what it held is in the runs, and its keys may have been others."""
+    run_id = record("a", loss=[1.0, 2.0])
+    store.sync(root)
+    with duckdb.connect(str(root / "catalog-000001.duckdb")) as con:
+        con.execute("DELETE FROM schema_version WHERE version > 1")
+        con.execute("UPDATE runs SET run_key = 7")
+        con.execute("UPDATE metrics SET run_key = 7")
+    with pytest.raises(RuntimeError, match="older schema_version 1; run `workbench store sync` once"):
+        store.open(root)
+    assert store.sync(root).generation == 2
+    with store.open(root) as log:
+        assert log.metrics(run_id)["loss"].to_list() == [1.0, 2.0]
+        assert log.runs().height == 1

@@ -82,12 +82,15 @@ def is_run_id(name: str) -> bool:
 
 
 def run_key(run_id: str) -> int:
-    """The run id as a number: its second and its six hexadecimal digits. It grows with time, whoever syncs when."""
+    """The run id as a number of 64 bits: its second and its digits. It grows with time, whoever syncs when.
+
+    Seconds count from 2004, so that they and the 32 bits of eight digits fit beside each other until 2072.
+    """
     match = _RUN_ID.fullmatch(run_id)
     if match is None:
         raise ValueError(f"run_id: {run_id!r} must look like 20261124-093000-my-study-0a1b2c")
     seconds = calendar.timegm(time.strptime(match[1], "%Y%m%d-%H%M%S"))
-    return (seconds << 24) | int(match[3], 16)
+    return (seconds - (1 << 30) << 32) | int(match[3][:8], 16)
 
 
 def names(folder: Path) -> list[str]:

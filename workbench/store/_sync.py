@@ -124,6 +124,8 @@ def _sync_locked(root: Path) -> SyncReport:
             con.execute(f"ATTACH '{quoted(source)}' AS cat (READ_ONLY)")
             outdated = schema_version(con, "cat") < max(migrations())
             known = known_runs(con)
+    if source.exists() and outdated:  # a cache of other tables: what it held comes from the runs again
+        return rebuild_locked(root)
     pending = [state for state in states(root, fresh_ids(root, known)) if state.ended]
     if not pending and not outdated:
         return SyncReport(generation, skipped_because="no run has ended since")
