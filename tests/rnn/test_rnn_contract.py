@@ -7,7 +7,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from rnn_table import BATCHES, CELLS, FACTORS, MAX_STEPS, MAY_FAIL, SCANS, SOLVERS, close, pairwise, problem, reference
+from rnn_table import (
+    BATCHES,
+    CELLS,
+    FACTORS,
+    MAX_STEPS,
+    MAY_FAIL,
+    PAIRED,
+    SCANS,
+    SOLVERS,
+    close,
+    pairwise,
+    problem,
+    reference,
+)
 
 from workbench import rnn
 
@@ -15,7 +28,7 @@ ROWS = pairwise(FACTORS)
 
 
 def test_the_table_covers_every_pair_within_its_budget():
-    assert len(ROWS) <= 120
+    assert len(ROWS) <= 60
     for a, b in itertools.combinations(FACTORS, 2):
         seen = {(row[a], row[b]) for row in ROWS}
         assert seen == set(itertools.product(FACTORS[a], FACTORS[b]))
@@ -24,6 +37,18 @@ def test_the_table_covers_every_pair_within_its_budget():
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: "-".join(str(v) for v in row.values()))
 def test_contract(row):
     check(**row)
+
+
+@pytest.mark.parametrize("solver", ["newton", "quasi"])
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell not in PAIRED["cell"]])
+def test_contract_of_the_other_cells(cell, solver):
+    check(cell=cell, solver=solver, scan="two-level-4", length=1000, dtype="float64", batch="3", guess="input")
+
+
+@pytest.mark.parametrize("solver", ["newton", "quasi"])
+@pytest.mark.parametrize("scan", [scan for scan in SCANS if scan not in PAIRED["scan"]])
+def test_contract_of_the_other_scans(scan, solver):
+    check(cell="lstm", solver=solver, scan=scan, length=1000, dtype="float64", batch="3", guess="input")
 
 
 @pytest.mark.full
@@ -70,7 +95,8 @@ def check(cell, solver, scan, length, dtype, batch, guess):
     assert result.status.converged.all()
     double = dtype == "float64"
     assert result.states.dtype == jnp.dtype(dtype)
-    close(result.states, states, atol=1e-12 if double else 2e-5)
+    # in single precision a damped iteration ends where its residual does, some hundred roundings from the states
+    close(result.states, states, atol=1e-12 if double else 5e-5)
     scale = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(gradients))
     close(mine, gradients, atol=(1e-10 if double else 1e-4) * scale)
 
