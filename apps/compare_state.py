@@ -131,8 +131,10 @@ class CompareState(CurvesState):
 
     def _whole(self, text: str) -> str:
         """The id that `text` is a beginning or an end of; `text` itself where no run or several fit."""
-        fitting = [run for run in self.source.runs()["run_id"] if run.startswith(text) or run.endswith(text)]
-        return fitting[0] if len(fitting) == 1 else text
+        try:
+            return self.source.log.resolve(text)
+        except store.UnknownRun:
+            return text
 
     def _partner(self, run_id: str) -> str:
         """What a run is held against when nobody says: the newest other one of its study, or the newest at all."""

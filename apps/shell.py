@@ -122,11 +122,9 @@ def sync_url(state: param.Parameterized, names: dict[str, str]) -> None:
 
     `?run=x` is understood as a list of one, `?run=x&run=y` as a list of two.
     """
-
-    location = pn.state.location
-    if location is None:
+    address = pn.state.location
+    if address is None:
         return
-    address = location
 
     def mend(wrong: dict[str, Any]) -> None:
         for name, value in wrong.items():

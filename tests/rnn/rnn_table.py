@@ -97,6 +97,8 @@ MAX_STEPS = {"jacobi": 1000, "picard": 1000, "quasi": 1000}
 """Linear iterations may need as many as there are steps of time; every other solver makes do with the default."""
 MAY_FAIL = {("picard", 1000)}
 """(solver, length) where an honest status will do: A = I amplifies rounding like a binomial when steps contract."""
+SINGLE = {"elk": 5e-5}
+"""How near in single precision, where 2e-5 is not reached: a damped iteration ends where its residual does."""
 ONE_DEVICE = jax.sharding.Mesh(np.array(jax.devices("cpu")[:1]), ("time",))
 SCANS = {
     "serial": rnn.Serial(),

@@ -34,10 +34,11 @@ FROM read_json($1, format = 'newline_delimited', ignore_errors = true, filename 
     columns = {{s: 'BIGINT', t: 'BIGINT', m: 'MAP(VARCHAR, DOUBLE)'}}) line
 WHERE line.s IS NOT NULL
 """
-# Of two rows with the same step the later one is the last; rowid is the order of logging.
+# Of two rows with the same step the later one is the last; rowid is the order of logging. Not arg_max of the pair: it
+# gives 0 for -0.
 _SUMMARY = """
 INSERT INTO {target}
-SELECT run_key, name, count(*) AS n, max(step) AS last_step, arg_max(value, (step, rowid)) AS last,
+SELECT run_key, name, count(*) AS n, max(step) AS last_step, last(value ORDER BY step, rowid) AS last,
     min(value) FILTER (isfinite(value)) AS lo, max(value) FILTER (isfinite(value)) AS hi
 FROM {source} WHERE run_key IN (SELECT unnest($1::BIGINT[])) GROUP BY run_key, name
 """

@@ -41,9 +41,8 @@ def keep_evidence(run_id: str, path: str | os.PathLike[str] | None = None) -> Pa
         raise ValueError(f"run_id: {run_id!r} ran on uncommitted code, evidence must name a commit that holds it all")
     lines = [{"file": "run.json", "data": _without_host(state.record)}]
     for name in [*_FILES, *sorted(file.name for file in folder.glob("metrics*.jsonl"))]:
-        if (folder / name).exists():
-            file = folder / name
-            rows = read_lines(file)[0] if name.endswith(".jsonl") else [json.loads(file.read_bytes())]
+        if (told := folder / name).exists():
+            rows = read_lines(told)[0] if name.endswith(".jsonl") else [json.loads(told.read_bytes())]
             lines += [{"file": name, "data": row} for row in rows]
     file = root / EVIDENCE / f"{run_id}.jsonl"
     file.parent.mkdir(exist_ok=True)

@@ -118,19 +118,16 @@ def _sync_locked(root: Path) -> SyncReport:
     generation = current_generation(root)
     source = catalogue(root, generation)
     known: dict[str, Known] = {}
-    outdated = True
     if source.exists():
         with connect() as con:
             con.execute(f"ATTACH '{quoted(source)}' AS cat (READ_ONLY)")
             outdated = schema_version(con, "cat") < max(migrations())
             known = known_runs(con)
-    if source.exists() and outdated:  # a cache of other tables: what it held comes from the runs again
-        return rebuild_locked(root)
+        if outdated:  # a cache of other tables: what it held comes from the runs again
+            return rebuild_locked(root)
     pending = [state for state in states(root, fresh_ids(root, known)) if state.ended]
-    if not pending and not outdated:
-        return SyncReport(generation, skipped_because="no run has ended since")
-    if not pending and not source.exists():
-        return SyncReport(generation, skipped_because="no run has ended yet")
+    if not pending:
+        return SyncReport(generation, skipped_because=f"no run has ended {'since' if source.exists() else 'yet'}")
     return _build(root, source if source.exists() else None, pending)
 
 
